@@ -1,0 +1,13 @@
+// One function per family; module.cpp calls them all.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastwsi {
+
+void register_build(pybind11::module_& m);
+void register_hsd(pybind11::module_& m);
+void register_pixels(pybind11::module_& m);
+void register_runtime(pybind11::module_& m);
+
+}  // namespace fastwsi

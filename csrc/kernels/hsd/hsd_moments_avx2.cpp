@@ -1,0 +1,1 @@
+#include "kernels/hsd/hsd_moments_rows.inl"

@@ -1,0 +1,1 @@
+#include "kernels/hsd/hsd_normalize_rows.inl"

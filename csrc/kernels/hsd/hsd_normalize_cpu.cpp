@@ -1,0 +1,89 @@
+#include "kernels/hsd/hsd_normalize_rows.inl"
+
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "base/strided.h"
+
+namespace fastwsi {
+namespace {
+
+constexpr std::int64_t kRun = 1024;            // pixels per call of packed code: scratch stays in L1
+constexpr std::int64_t kTaskPixels = 1 << 15;  // per task: 0.1 ms, against 10 us to wake a thread
+
+// One run of pixels: packed code where the arrays are packed, through scratch where they are not.
+struct PixelRun {
+    const HsdNormalizeArgs& args;
+    HsdPixelRun* run;
+
+    void operator()(const std::uint8_t* in, char* out, std::int64_t n) const {
+        std::uint8_t scratch[3 * kRun];
+        const std::int64_t step = args.grid.column_stride(1);
+        const bool packed = step == 3 && args.output_channel == 1;
+        std::uint8_t* const target = packed ? reinterpret_cast<std::uint8_t*>(out) : scratch;
+        run(in, target, n, args.transform);
+        if (packed) return;
+        for (int c = 0; c < 3; ++c) scatter(scratch + c, 3, out + c * args.output_channel, step, n);
+    }
+};
+
+template <class T>
+struct PlaneRun {
+    const HsdNormalizeArgs& args;
+    HsdPlaneRun* run;
+
+    void operator()(const std::uint8_t* in, char* out, std::int64_t n) const {
+        T scratch[3][kRun];
+        const std::int64_t step = args.grid.column_stride(1);
+        const bool packed = step == static_cast<std::int64_t>(sizeof(T));
+        void* plane[3];
+        for (int c = 0; c < 3; ++c)
+            plane[c] = packed ? static_cast<void*>(out + c * args.output_channel) : scratch[c];
+        run(in, plane, n, args.transform, args.planes);
+        if (packed) return;
+        for (int c = 0; c < 3; ++c) scatter(scratch[c], 1, out + c * args.output_channel, step, n);
+    }
+};
+
+template <class Run>
+void for_each_run(const HsdNormalizeArgs& args, const Run& run) {
+    const Grid<2>& grid = args.grid;
+    const std::int64_t columns = grid.columns();
+    if (grid.positions() == 0) return;
+    const std::int64_t runs_per_row = (columns - 1) / kRun + 1;
+    const std::int64_t in_step = grid.column_stride(0), out_step = grid.column_stride(1);
+    const bool packed = in_step == 3 && args.input_channel == 1;
+    const std::int64_t pixels_per_run = columns < kRun ? columns : kRun;
+    parallel_for(grid.rows() * runs_per_row, kTaskPixels / pixels_per_run,
+                 [&](std::int64_t begin, std::int64_t end) {
+                     std::uint8_t scratch[3 * kRun];
+                     for (std::int64_t i = begin; i < end; ++i) {
+                         std::int64_t offset[2];
+                         grid.row_offsets(i / runs_per_row, offset);
+                         const std::int64_t x = i % runs_per_row * kRun;
+                         const std::int64_t n = columns - x < kRun ? columns - x : kRun;
+                         const std::uint8_t* in = args.input + offset[0] + x * in_step;
+                         if (!packed) {
+                             for (int c = 0; c < 3; ++c)
+                                 gather(in + c * args.input_channel, in_step, scratch + c, 3, n);
+                             in = scratch;
+                         }
+                         run(in, static_cast<char*>(args.output) + offset[1] + x * out_step, n);
+                     }
+                 });
+}
+
+}  // namespace
+
+void hsd_normalize_cpu(const HsdNormalizeArgs& args) {
+    switch (args.output_dtype) {
+        case DType::u8: return for_each_run(args, PixelRun{args, FASTWSI_SELECT(hsd_normalize_pixels)});
+        case DType::f16:
+            return for_each_run(args, PlaneRun<Half>{args, FASTWSI_SELECT(hsd_normalize_planes_f16)});
+        case DType::bf16:
+            return for_each_run(args, PlaneRun<BFloat16>{args, FASTWSI_SELECT(hsd_normalize_planes_bf16)});
+        default:  // f32; the bindings admit no other
+            return for_each_run(args, PlaneRun<float>{args, FASTWSI_SELECT(hsd_normalize_planes_f32)});
+    }
+}
+
+}  // namespace fastwsi

@@ -1,0 +1,1 @@
+#include "kernels/pixels/scale_shift_rows.inl"

@@ -1,0 +1,45 @@
+"""fastwsi: deep learning on gigapixel pathology slides, exact and fast.
+
+Every name below is imported when it is first used, so that ``import fastwsi`` costs next to nothing.
+
+Examples
+--------
+>>> import fastwsi
+>>> fastwsi.build_info().version == fastwsi.__version__
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fastwsi._version import __version__
+
+if TYPE_CHECKING:
+    from fastwsi import kernels as kernels
+    from fastwsi import stain as stain
+    from fastwsi._native import build_info as build_info
+    from fastwsi._native import cuda_available as cuda_available
+    from fastwsi._native import get_num_threads as get_num_threads
+    from fastwsi._native import set_num_threads as set_num_threads
+
+_MODULES = frozenset({"kernels", "stain"})
+_FUNCTIONS = frozenset({"build_info", "cuda_available", "get_num_threads", "set_num_threads"})
+
+__all__ = [  # noqa: PLE0604  (the two sets are all strings)
+    "__version__",
+    *sorted(_FUNCTIONS | _MODULES),
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastwsi.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module("fastwsi._native"), name)
+    raise AttributeError(f"module 'fastwsi' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,190 @@
+"""The only module that knows numpy from torch from cupy.
+
+torch and cupy are never imported here: an array of theirs proves that they already are.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array = TypeVar("Array")
+"""A numpy array, torch tensor or cupy array; functions return the kind that they are given."""
+
+Framework = Literal["numpy", "torch", "cupy"]
+DTypeName = Literal["bool", "uint8", "float16", "bfloat16", "float32", "float64"]
+
+
+def framework_of(array: Any, name: str) -> Framework:
+    """Tell whose array this is; TypeError names the argument ``name`` where it is nobody's.
+
+    Examples
+    --------
+    >>> framework_of(np.zeros(3), "x")
+    'numpy'
+    """
+    if isinstance(array, np.ndarray):
+        return "numpy"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return "torch"
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return "cupy"
+    raise TypeError(
+        f"{name}: got {type(array).__name__}, expected a numpy array, torch tensor or cupy array"
+    )
+
+
+def dtype_name(array: Any) -> str:
+    """Return the name of an array's dtype: "float32" for numpy's and torch's alike.
+
+    Examples
+    --------
+    >>> dtype_name(np.zeros(3, "float16"))
+    'float16'
+    """
+    return _name_of_dtype(array.dtype)
+
+
+@lru_cache(maxsize=256)  # numpy takes 4 us to spell a dtype
+def _name_of_dtype(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def normalise_dtype(dtype: Any, name: str) -> str:
+    """Return the name of a dtype given as a string, a numpy dtype or a torch dtype.
+
+    Examples
+    --------
+    >>> normalise_dtype("bfloat16", "dtype"), normalise_dtype(np.float32, "dtype")
+    ('bfloat16', 'float32')
+    """
+    text = str(dtype).removeprefix("torch.")
+    if text in ("bool", "uint8", "float16", "bfloat16", "float32", "float64"):
+        return text
+    try:
+        return str(np.dtype(dtype))
+    except TypeError:
+        raise TypeError(f"{name}: got {dtype!r}, expected a dtype or its name") from None
+
+
+def empty(like: Any, shape: Sequence[int], dtype: str) -> Any:
+    """Allocate an array by the framework and on the device of ``like``, uninitialised.
+
+    Examples
+    --------
+    >>> empty(np.zeros(1), (2, 3), "uint8").shape
+    (2, 3)
+    """
+    framework = framework_of(like, "like")
+    if framework == "torch":
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+    if dtype == "bfloat16":
+        raise TypeError(f"dtype: got bfloat16 for a {framework} array, which has no such dtype; use torch")
+    if framework == "cupy":
+        with like.device:
+            return sys.modules["cupy"].empty(shape, dtype)
+    return np.empty(shape, dtype)
+
+
+def empty_like(array: Any) -> Any:
+    """Allocate an array of the same shape, dtype, device and, where it is dense, memory layout.
+
+    Examples
+    --------
+    >>> empty_like(np.zeros((2, 3), order="F")).flags.f_contiguous
+    True
+    """
+    if isinstance(array, np.ndarray):
+        return np.empty_like(array, subok=False)
+    if framework_of(array, "array") == "torch":
+        return sys.modules["torch"].empty_like(array, requires_grad=False)
+    with array.device:
+        return sys.modules["cupy"].empty_like(array)
+
+
+def is_gpu(array: Any) -> bool:
+    """Tell whether an array lives on a GPU.
+
+    Examples
+    --------
+    >>> is_gpu(np.zeros(1))
+    False
+    """
+    if isinstance(array, np.ndarray):
+        return False
+    return bool(getattr(array, "is_cuda", True))  # cupy arrays have no such attribute and no other home
+
+
+def stream_of(array: Any) -> int:
+    """Return the stream that kernels on this array belong on: its framework's current one.
+
+    0 on the CPU; CUDA's legacy default stream is spelled 1, as DLPack wants it.
+
+    Examples
+    --------
+    >>> stream_of(np.zeros(1))
+    0
+    """
+    if not is_gpu(array):
+        return 0
+    if framework_of(array, "array") == "torch":
+        return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream) or 1
+    with array.device:
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr) or 1
+
+
+def is_torch(array: Any) -> bool:
+    """Tell whether this is a torch tensor.
+
+    Examples
+    --------
+    >>> is_torch(np.zeros(1))
+    False
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def detached(array: Any) -> Any:
+    """Return an array without autograd's record: torch exports no tensor that requires grad.
+
+    Examples
+    --------
+    >>> import torch
+    >>> detached(torch.zeros(1, requires_grad=True)).requires_grad
+    False
+    """
+    return array.detach() if getattr(array, "requires_grad", False) else array
+
+
+def wants_grad(tensor: Any) -> bool:
+    """Tell whether autograd is to record what is done to a torch tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> wants_grad(torch.zeros(1, requires_grad=True)), wants_grad(torch.zeros(1))
+    (True, False)
+    """
+    return bool(tensor.requires_grad and sys.modules["torch"].is_grad_enabled())
+
+
+def is_compiling() -> bool:
+    """Tell whether torch is tracing this code, for ``torch.compile`` or ``torch.export``.
+
+    Examples
+    --------
+    >>> is_compiling()
+    False
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.compiler.is_compiling())
