@@ -1,5 +1,6 @@
 #include "bindings/dlpack.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -69,6 +70,17 @@ const dlpack::ExchangeApi* exchange_api_of(py::handle array) {
 }
 
 [[noreturn]] void throw_python_error() { throw py::error_already_set(); }
+
+// The framework would not share: say which argument, and keep its own words as the cause.
+[[noreturn]] void throw_refused(const char* name) {
+    py::error_already_set cause;
+    std::string words = cause.what();
+    words.resize(std::min(words.size(), words.find('\n')));
+    py::raise_from(cause, PyExc_ValueError,
+                   join(name, ": got an array without plain memory (sparse, meta, or inside a functional "
+                        "transform?), expected a dense one on the CPU or a GPU; ", words).c_str());
+    throw py::error_already_set();
+}
 
 // Made once: the exchange happens for every array of every call.
 struct Names {
@@ -175,11 +187,11 @@ bool Borrowed::take_through_exchange_api(py::handle array, const char* name, Acc
     if (api == nullptr) return false;
     if (api->borrow_from_object != nullptr) {
         dlpack::Tensor tensor;
-        if (api->borrow_from_object(array.ptr(), &tensor) != 0) throw_python_error();
+        if (api->borrow_from_object(array.ptr(), &tensor) != 0) throw_refused(name);
         take(tensor, false, name, access);
         return true;
     }
-    if (api->managed_from_object(array.ptr(), &versioned_) != 0) throw_python_error();
+    if (api->managed_from_object(array.ptr(), &versioned_) != 0) throw_refused(name);
     take(versioned_->tensor, (versioned_->flags & dlpack::kReadOnly) != 0, name, access);
     return true;
 }

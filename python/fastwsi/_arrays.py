@@ -50,12 +50,14 @@ def dtype_name(array: Any) -> str:
     >>> dtype_name(np.zeros(3, "float16"))
     'float16'
     """
-    return _name_of_dtype(array.dtype)
+    if isinstance(array, np.ndarray):
+        return _numpy_dtype_name(array.dtype)
+    return str(array.dtype).removeprefix("torch.")
 
 
 @lru_cache(maxsize=256)  # numpy takes 4 us to spell a dtype
-def _name_of_dtype(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
+def _numpy_dtype_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype)
 
 
 def normalise_dtype(dtype: Any, name: str) -> str:
@@ -142,28 +144,51 @@ def stream_of(array: Any) -> int:
         return int(sys.modules["cupy"].cuda.get_current_stream().ptr) or 1
 
 
-def is_torch(array: Any) -> bool:
-    """Tell whether this is a torch tensor.
+def plain(array: Any) -> Any:
+    """Return an array whose memory holds its values and that torch will export.
 
-    Examples
-    --------
-    >>> is_torch(np.zeros(1))
-    False
-    """
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor)
-
-
-def detached(array: Any) -> Any:
-    """Return an array without autograd's record: torch exports no tensor that requires grad.
+    torch exports no tensor that requires grad (the methods refuse), and none with its negative bit
+    set as it is meant (the exchange API shares the memory without the sign).
 
     Examples
     --------
     >>> import torch
-    >>> detached(torch.zeros(1, requires_grad=True)).requires_grad
+    >>> plain(torch.zeros(1, requires_grad=True)).requires_grad
     False
     """
-    return array.detach() if getattr(array, "requires_grad", False) else array
+    if isinstance(array, np.ndarray) or not hasattr(array, "is_neg"):
+        return array
+    if array.requires_grad:
+        array = array.detach()
+    return array.resolve_neg() if array.is_neg() else array
+
+
+def check_out(out: Any, like: Any) -> None:
+    """TypeError unless ``out`` can stand beside an input: on a GPU, of the same framework and stream.
+
+    Examples
+    --------
+    >>> check_out(np.zeros(1), np.zeros(1))
+    """
+    framework = framework_of(out, "out")
+    if is_gpu(like) and framework != framework_of(like, "like"):
+        raise TypeError(f"out: got a {framework} array, expected the input's framework on a GPU")
+    if framework == "torch" and (out.is_neg() or (out.requires_grad and wants_grad(out))):
+        raise ValueError("out: got a tensor that requires grad or is a negative view, expected a plain one")
+
+
+def floats(values: Any, name: str) -> list[float]:
+    """Return numbers as a list of float; TypeError names the argument where they are no numbers.
+
+    Examples
+    --------
+    >>> floats(np.ones(2), "scale")
+    [1.0, 1.0]
+    """
+    try:
+        return list(map(float, values))
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {values!r}, expected a sequence of numbers") from None
 
 
 def wants_grad(tensor: Any) -> bool:

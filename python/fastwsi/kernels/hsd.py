@@ -30,6 +30,7 @@ def hsd_moments(images: Array, mask: Array | None = None) -> HsdMoments:
     HsdMoments
         Of all counted pixels together. Sums are kept in float64 and do not depend on the number of
         threads. For arrays on a GPU this waits for the result once; coordinates are float32 there.
+        Under torch.compile it breaks the graph, since the result is not a tensor.
 
     Examples
     --------
@@ -43,6 +44,10 @@ def hsd_moments(images: Array, mask: Array | None = None) -> HsdMoments:
     _check_pixels(images)
     if mask is not None:
         _check_mask(images, mask)
+    if _arrays.is_compiling():
+        from fastwsi.kernels.torch_ops import hsd_moments_outside_the_graph  # noqa: PLC0415
+
+        return hsd_moments_outside_the_graph(images, mask)
     if not _arrays.is_gpu(images):
         return HsdMoments.from_central(_core.hsd_moments(images, mask))
     workspace = _arrays.empty(images, (_core.hsd_moments_workspace(),), "float64")
@@ -109,7 +114,7 @@ def hsd_normalize(
     ((1, 3, 32, 32), 'float32')
     """
     _check_pixels(images)
-    chosen = _output_dtype(out, dtype)
+    chosen = _output_dtype(images, out, dtype)
     scale, shift = _plane_scale(mean, std, chosen)
     transforms = _transforms(images, source, target)
     if _arrays.is_compiling():
@@ -157,10 +162,10 @@ def _check_mask(images: Any, mask: Any) -> None:
         raise ValueError(f"mask: got shape {tuple(mask.shape)}, expected {tuple(images.shape[:-1])}")
 
 
-def _output_dtype(out: Any, dtype: Any) -> str:
+def _output_dtype(images: Any, out: Any, dtype: Any) -> str:
     wanted = None if dtype is None else _arrays.normalise_dtype(dtype, "dtype")
     if out is not None:
-        _arrays.framework_of(out, "out")
+        _arrays.check_out(out, images)
         given = _arrays.dtype_name(out)
         if wanted not in (None, given):
             raise ValueError(f"out: got dtype {given}, expected {wanted}, the dtype asked for")
@@ -173,7 +178,7 @@ def _output_dtype(out: Any, dtype: Any) -> str:
 
 
 def _three(values: Sequence[float] | None, default: float, name: str) -> list[float]:
-    numbers = [default] * 3 if values is None else [float(v) for v in values]
+    numbers = [default] * 3 if values is None else _arrays.floats(values, name)
     if len(numbers) != 3 or not all(abs(v) < float("inf") for v in numbers):
         raise ValueError(f"{name}: got {values}, expected three finite numbers")
     return numbers
@@ -203,4 +208,7 @@ def _transforms(images: Any, source: HsdMoments | Sequence[HsdMoments], target: 
             f"source: got {len(source)} moments for images of shape {tuple(images.shape)}, "
             "expected one, or one for each image along the first of four or more axes"
         )
-    return [number for moments in source for number in colour_transform(moments, target)]
+    numbers: list[float] = []
+    for moments in source:
+        numbers += colour_transform(moments, target)
+    return numbers

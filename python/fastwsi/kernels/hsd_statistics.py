@@ -263,7 +263,7 @@ def colour_transform(source: HsdMoments, target: HsdMoments) -> tuple[float, ...
             "the source's stain statistics are singular (nearly all its pixels have one colour or one "
             f"density): variances below {MIN_CHROMA_VARIANCE:g} are raised to it",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of hsd_normalize
         )
     t = chroma_map(_raise_to(cov, MIN_CHROMA_VARIANCE), _raise_to(target.chroma_covariance, 0.0))
     gain = math.sqrt(max(0.0, target.density_variance) / max(variance, MIN_DENSITY_VARIANCE))

@@ -38,31 +38,32 @@ def scale_shift(
     >>> fastwsi.kernels.scale_shift(x, [1, 2, 3], [0, 0, 1])[0, :, 0, 0].tolist()
     [1.0, 2.0, 4.0]
     """
-    if _arrays.is_torch(x):
+    framework = _arrays.framework_of(x, "x")
+    scales, shifts = _arrays.floats(scale, "scale"), _arrays.floats(shift, "shift")
+    _check(x, scales, shifts)
+    if framework == "torch":
         if _arrays.is_compiling():
-            _check(x, scale, shift)
             _refuse_out(out, "under torch.compile")
             from fastwsi.kernels.torch_ops import scale_shift_op  # noqa: PLC0415
 
-            return scale_shift_op(x, list(scale), list(shift))  # type: ignore[no-any-return]
+            return scale_shift_op(x, scales, shifts)  # type: ignore[no-any-return]
         if _arrays.wants_grad(x):
             _refuse_out(out, "for a tensor that requires grad")
             from fastwsi.kernels.torch_ops import ScaleShift  # noqa: PLC0415
 
-            return ScaleShift.apply(x, list(scale), list(shift))  # type: ignore[no-any-return, no-untyped-call]
-    return scale_shift_forward(x, scale, shift, out)
+            return ScaleShift.apply(x, scales, shifts)  # type: ignore[no-any-return, no-untyped-call]
+    return scale_shift_forward(x, scales, shifts, out)
 
 
 def scale_shift_forward(
-    x: Array, scale: Sequence[float], shift: Sequence[float], out: Array | None = None
+    x: Array, scale: list[float], shift: list[float], out: Array | None = None
 ) -> Array:
-    """Run the kernel, without autograd."""
-    _check(x, scale, shift)
+    """Run the kernel on checked arguments, without autograd."""
     if out is None:
         out = _arrays.empty_like(x)
     else:
-        _arrays.framework_of(out, "out")
-    _core.scale_shift(_arrays.detached(x), out, scale, shift, _arrays.stream_of(x))
+        _arrays.check_out(out, x)
+    _core.scale_shift(_arrays.plain(x), out, scale, shift, _arrays.stream_of(x))
     return out
 
 
@@ -71,8 +72,7 @@ def _refuse_out(out: Any, when: str) -> None:
         raise ValueError(f"out: not supported {when}; leave it out")
 
 
-def _check(x: Any, scale: Sequence[float], shift: Sequence[float]) -> None:
-    _arrays.framework_of(x, "x")
+def _check(x: Any, scale: list[float], shift: list[float]) -> None:
     dtype = _arrays.dtype_name(x)
     if dtype not in _DTYPES:
         raise TypeError(f"x: got dtype {dtype}, expected one of {', '.join(_DTYPES)}")

@@ -11,22 +11,25 @@ from typing import Any
 import torch
 
 from fastwsi import _arrays, _core
-from fastwsi.kernels.hsd import output_shape
-from fastwsi.kernels.pixels import scale_shift, scale_shift_forward
+from fastwsi.kernels.hsd import hsd_moments, output_shape
+from fastwsi.kernels.pixels import scale_shift_forward
 
 
 class ScaleShift(torch.autograd.Function):
     """``scale_shift`` under autograd."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: list[float], shift: list[float]) -> torch.Tensor:
-        ctx.scale = scale
+    def forward(x: torch.Tensor, scale: list[float], shift: list[float]) -> torch.Tensor:
         return scale_shift_forward(x, scale, shift)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        ctx.scale = inputs[1]
+
+    @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        # Through the public function, so that the second derivative exists as well.
-        return scale_shift(grads[0], ctx.scale, [0.0] * len(ctx.scale)), None, None
+        # Through this function again, so that the second derivative exists as well.
+        return ScaleShift.apply(grads[0], ctx.scale, [0.0] * len(ctx.scale)), None, None  # type: ignore[no-untyped-call]
 
 
 @torch.library.custom_op("fastwsi::scale_shift", mutates_args=())
@@ -66,3 +69,8 @@ def _(
     images: torch.Tensor, transforms: list[float], scale: list[float], shift: list[float], dtype: str
 ) -> torch.Tensor:
     return images.new_empty(output_shape(images.shape, dtype), dtype=getattr(torch, dtype))
+
+
+# Plain numbers come back, so there is nothing to put into a graph: an orderly break, without the
+# warning that torch gives where it runs into native code.
+hsd_moments_outside_the_graph = torch.compiler.disable(hsd_moments)

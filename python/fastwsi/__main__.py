@@ -1,0 +1,5 @@
+"""``python -m fastwsi``."""
+
+from fastwsi.cli import main
+
+main()

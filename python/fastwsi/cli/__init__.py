@@ -1,0 +1,41 @@
+"""The command line: argument parsing only, one file per command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastwsi._version import __version__
+from fastwsi.cli.doctor import doctor
+
+app = typer.Typer(
+    name="fastwsi",
+    help="Deep learning on gigapixel pathology slides.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fastwsi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Deep learning on gigapixel pathology slides."""
+    del version  # handled by its callback
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

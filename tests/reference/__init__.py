@@ -1,0 +1,1 @@
+"""Slow, obvious numpy versions of every kernel. They import nothing of fastwsi."""
