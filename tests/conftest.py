@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 
@@ -27,5 +24,3 @@ def _default_threads():
     import fastwsi
 
     fastwsi.set_num_threads(None)
-
-

@@ -21,12 +21,12 @@ std::string join(const Parts&... parts) {
 
 }  // namespace fastwsi
 
-#define FASTWSI_CHECK(condition, ...)                                                  \
-    do {                                                                               \
-        if (!(condition)) throw std::invalid_argument(::fastwsi::join(__VA_ARGS__));    \
+#define FASTWSI_CHECK(condition, ...)                                                \
+    do {                                                                             \
+        if (!(condition)) throw std::invalid_argument(::fastwsi::join(__VA_ARGS__)); \
     } while (false)
 
 #define FASTWSI_CHECK_TYPE(condition, ...)                                             \
     do {                                                                               \
-        if (!(condition)) throw ::fastwsi::TypeMismatch(::fastwsi::join(__VA_ARGS__));  \
+        if (!(condition)) throw ::fastwsi::TypeMismatch(::fastwsi::join(__VA_ARGS__)); \
     } while (false)

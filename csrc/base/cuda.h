@@ -8,11 +8,11 @@
 
 #include "base/check.h"
 
-#define FASTWSI_CUDA_CHECK(call)                                                                \
-    do {                                                                                        \
-        const cudaError_t status = (call);                                                      \
-        if (status != cudaSuccess)                                                              \
-            throw std::runtime_error(::fastwsi::join("CUDA: ", cudaGetErrorString(status)));    \
+#define FASTWSI_CUDA_CHECK(call)                                                             \
+    do {                                                                                     \
+        const cudaError_t status = (call);                                                   \
+        if (status != cudaSuccess)                                                           \
+            throw std::runtime_error(::fastwsi::join("CUDA: ", cudaGetErrorString(status))); \
     } while (false)
 
 namespace fastwsi {

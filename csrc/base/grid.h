@@ -34,7 +34,9 @@ struct Grid {
         for (int d = 0; d + 1 < ndim; ++d) n *= shape[d];
         return n;
     }
-    FASTWSI_HOST_DEVICE std::int64_t column_stride(int array) const { return ndim > 0 ? stride[array][ndim - 1] : 0; }
+    FASTWSI_HOST_DEVICE std::int64_t column_stride(int array) const {
+        return ndim > 0 ? stride[array][ndim - 1] : 0;
+    }
 
     // Byte offset of each array at the start of a row.
     FASTWSI_HOST_DEVICE void row_offsets(std::int64_t row, std::int64_t (&offset)[N]) const {
@@ -51,8 +53,7 @@ struct Grid {
         for (int d = 0; d < ndim; ++d) {
             if (shape[d] == 1 && ndim > 1 && !(kept == 0 && d == ndim - 1)) continue;
             bool joins = kept > 0;
-            for (int a = 0; a < N && joins; ++a)
-                joins = stride[a][kept - 1] == shape[d] * stride[a][d];
+            for (int a = 0; a < N && joins; ++a) joins = stride[a][kept - 1] == shape[d] * stride[a][d];
             const int at = joins ? kept - 1 : kept++;
             shape[at] = joins ? shape[at] * shape[d] : shape[d];
             for (int a = 0; a < N; ++a) stride[a][at] = stride[a][d];

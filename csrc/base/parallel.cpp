@@ -27,12 +27,9 @@ struct Job {
     std::atomic<std::int64_t> next{0};
     Job* following = nullptr;
 
-    bool has_room() const {
-        return helpers < helpers_wanted && next.load(std::memory_order_relaxed) < tasks;
-    }
+    bool has_room() const { return helpers < helpers_wanted && next.load(std::memory_order_relaxed) < tasks; }
     void work() {
-        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
-            task(context, i);
+        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(context, i);
     }
 };
 

@@ -43,15 +43,14 @@ void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
         std::int64_t count, grain;
         const Body* body;
     } context{count, grain, &body};
-    run_tasks(
-        (count - 1) / grain + 1,
-        [](void* opaque, std::int64_t i) {
-            const Context& c = *static_cast<const Context*>(opaque);
-            const std::int64_t begin = i * c.grain;
-            const std::int64_t end = begin + c.grain < c.count ? begin + c.grain : c.count;
-            (*c.body)(begin, end);
-        },
-        &context);
+    run_tasks((count - 1) / grain + 1,
+              [](void* opaque, std::int64_t i) {
+                  const Context& c = *static_cast<const Context*>(opaque);
+                  const std::int64_t begin = i * c.grain;
+                  const std::int64_t end = begin + c.grain < c.count ? begin + c.grain : c.count;
+                  (*c.body)(begin, end);
+              },
+              &context);
 }
 
 }  // namespace fastwsi

@@ -66,8 +66,7 @@ FASTWSI_INLINE f32x8 load8(const Half* p) {
     return (f32x8)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 FASTWSI_INLINE void store8(f32x8 x, Half* p) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                     _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
 }
 #else
 FASTWSI_INLINE f32x8 load8(const Half* p) {
@@ -100,8 +99,8 @@ FASTWSI_INLINE void store_rgb16(const f32x8 (&rgb)[3][2], std::uint8_t* p) {
 #if defined(__AVX2__)
     __m128i plane[3];
     for (int c = 0; c < 3; ++c) {
-        __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32((__m256)rgb[c][0]),
-                                           _mm256_cvtps_epi32((__m256)rgb[c][1]));
+        __m256i words =
+            _mm256_packs_epi32(_mm256_cvtps_epi32((__m256)rgb[c][0]), _mm256_cvtps_epi32((__m256)rgb[c][1]));
         words = _mm256_permute4x64_epi64(words, 0xD8);  // undo the pack's interleaving of lanes
         plane[c] = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     }

@@ -16,8 +16,7 @@ void gather(const void* from, std::int64_t byte_stride, T* to, std::int64_t to_s
 template <class T>
 void scatter(const T* from, std::int64_t from_stride, void* to, std::int64_t byte_stride, std::int64_t n) {
     char* p = static_cast<char*>(to);
-    for (std::int64_t i = 0; i < n; ++i)
-        std::memcpy(p + i * byte_stride, from + i * from_stride, sizeof(T));
+    for (std::int64_t i = 0; i < n; ++i) std::memcpy(p + i * byte_stride, from + i * from_stride, sizeof(T));
 }
 
 }  // namespace fastwsi

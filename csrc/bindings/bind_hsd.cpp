@@ -16,7 +16,8 @@ namespace fastwsi {
 namespace {
 
 void check_pixels(const View& images) {
-    FASTWSI_CHECK_TYPE(images.dtype == DType::u8, "images: got dtype ", name_of(images.dtype), ", expected uint8");
+    FASTWSI_CHECK_TYPE(images.dtype == DType::u8, "images: got dtype ", name_of(images.dtype),
+                       ", expected uint8");
     FASTWSI_CHECK(images.ndim >= 3 && images.shape[images.ndim - 1] == 3, "images: got shape ",
                   shape_text(images), ", expected (..., height, width, 3)");
 }
@@ -140,8 +141,8 @@ double* device_doubles(const Borrowed& array, const View& beside, const char* na
     check_same_device(beside, "images", array.view(), name);
     FASTWSI_CHECK(array->dtype == DType::f64 && array->ndim == 1 && array->shape[0] >= count &&
                       array->stride[0] == item_size(DType::f64),
-                  name, ": got shape ", shape_text(array.view()), " of ", name_of(array->dtype), ", expected (",
-                  count, ",) of float64, contiguous");
+                  name, ": got shape ", shape_text(array.view()), " of ", name_of(array->dtype),
+                  ", expected (", count, ",) of float64, contiguous");
     return static_cast<double*>(array->data);
 }
 

@@ -17,8 +17,8 @@ void scale_shift(py::handle x_object, py::handle out_object, const std::vector<d
     const Borrowed out(out_object, "out", Access::write, stream);
     check_same_device(x.view(), "x", out.view(), "out");
     check_no_partial_overlap(x.view(), "x", out.view(), "out");
-    FASTWSI_CHECK_TYPE(x->dtype != DType::u8 && x->dtype != DType::boolean, "x: got dtype ", name_of(x->dtype),
-                       ", expected float32, float16, bfloat16 or float64");
+    FASTWSI_CHECK_TYPE(x->dtype != DType::u8 && x->dtype != DType::boolean, "x: got dtype ",
+                       name_of(x->dtype), ", expected float32, float16, bfloat16 or float64");
     FASTWSI_CHECK_TYPE(out->dtype == x->dtype, "out: got dtype ", name_of(out->dtype), ", expected ",
                        name_of(x->dtype), ", the dtype of x");
     FASTWSI_CHECK(x->ndim >= 2, "x: got shape ", shape_text(x.view()), ", expected (batch, channels, ...)");
@@ -26,11 +26,12 @@ void scale_shift(py::handle x_object, py::handle out_object, const std::vector<d
     for (int d = 0; fits && d < x->ndim; ++d) fits = out->shape[d] == x->shape[d];
     FASTWSI_CHECK(fits, "out: got shape ", shape_text(out.view()), ", expected ", shape_text(x.view()));
     const std::int64_t channels = x->shape[1];
-    FASTWSI_CHECK(channels <= kMaxChannels, "x: got ", channels, " channels, expected at most ", kMaxChannels);
+    FASTWSI_CHECK(channels <= kMaxChannels, "x: got ", channels, " channels, expected at most ",
+                  kMaxChannels);
     FASTWSI_CHECK(static_cast<std::int64_t>(scale.size()) == channels &&
                       static_cast<std::int64_t>(shift.size()) == channels,
-                  "scale and shift: got ", scale.size(), " and ", shift.size(), " values, expected ", channels,
-                  ", one per channel");
+                  "scale and shift: got ", scale.size(), " and ", shift.size(), " values, expected ",
+                  channels, ", one per channel");
 
     ScaleShiftArgs args;
     args.grid.push(x->shape[0], {x->stride[0], out->stride[0]});

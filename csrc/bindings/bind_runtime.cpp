@@ -31,8 +31,10 @@ void register_runtime(py::module_& m) {
     m.def("simd_built", [] { return levels(&simd_built); });
     m.def("simd_usable", [] { return levels(&simd_usable); });
     m.def("simd_level", [] { return std::string(name_of(simd_level())); });
-    m.def("set_simd_override", [](const std::string& name) { return std::string(set_simd_override(name.c_str())); },
-          py::arg("name"));
+    m.def(
+        "set_simd_override",
+        [](const std::string& name) { return std::string(set_simd_override(name.c_str())); },
+        py::arg("name"));
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));
     m.def("num_threads", &effective_threads);
     m.def("default_threads", &default_threads);

@@ -77,8 +77,11 @@ const dlpack::ExchangeApi* exchange_api_of(py::handle array) {
     std::string words = cause.what();
     words.resize(std::min(words.size(), words.find('\n')));
     py::raise_from(cause, PyExc_ValueError,
-                   join(name, ": got an array without plain memory (sparse, meta, or inside a functional "
-                        "transform?), expected a dense one on the CPU or a GPU; ", words).c_str());
+                   join(name,
+                        ": got an array without plain memory (sparse, meta, or inside a functional "
+                        "transform?), expected a dense one on the CPU or a GPU; ",
+                        words)
+                       .c_str());
     throw py::error_already_set();
 }
 
@@ -179,7 +182,8 @@ void Borrowed::take(const dlpack::Tensor& tensor, bool read_only, const char* na
     FASTWSI_CHECK(packed == 0 || tensor.data != nullptr, name,
                   ": got an array without memory (a fake or meta tensor?), expected data");
     view_.read_only = read_only;
-    FASTWSI_CHECK(access == Access::read || !read_only, name, ": got a read-only array, expected a writable one");
+    FASTWSI_CHECK(access == Access::read || !read_only, name,
+                  ": got a read-only array, expected a writable one");
 }
 
 bool Borrowed::take_through_exchange_api(py::handle array, const char* name, Access access) {
@@ -216,7 +220,8 @@ void Borrowed::take_through_methods(py::handle array, const char* name, Access a
         // numpy before 2.1 does not export read-only arrays, and no numpy exports dtypes that DLPack
         // has no word for; the buffer protocol serves the first and names the second.
         if (!error.matches(PyExc_BufferError) || PyObject_CheckBuffer(array.ptr()) == 0) throw;
-        FASTWSI_CHECK(access == Access::read, name, ": got an array that cannot be written (", error.what(), ")");
+        FASTWSI_CHECK(access == Access::read, name, ": got an array that cannot be written (", error.what(),
+                      ")");
         take_through_buffer(array, name);
     }
 }
@@ -267,8 +272,8 @@ void Borrowed::take_through_buffer(py::handle array, const char* name) {
         FASTWSI_CHECK(buffer_.strides[d] % buffer_.itemsize == 0, name, ": got a stride of ",
                       buffer_.strides[d], " bytes, expected a multiple of ", buffer_.itemsize);
     }
-    take({buffer_.buf, {dlpack::kCpu, 0}, buffer_.ndim, dtype, shape, strides, 0}, buffer_.readonly != 0, name,
-         Access::read);
+    take({buffer_.buf, {dlpack::kCpu, 0}, buffer_.ndim, dtype, shape, strides, 0}, buffer_.readonly != 0,
+         name, Access::read);
 }
 
 }  // namespace fastwsi

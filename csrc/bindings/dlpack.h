@@ -18,7 +18,8 @@ enum class Access { read, write };
 class Borrowed {
   public:
     // `name` is the argument's name in error messages; `stream` the stream that the caller is going
-    // to use (CUDA's legacy default stream is spelled 1), 0 on the CPU. Throws TypeError or ValueError with what it got and what it expected.
+    // to use (CUDA's legacy default stream is spelled 1), 0 on the CPU. Throws TypeError or ValueError with
+    // what it got and what it expected.
     Borrowed(py::handle array, const char* name, Access access, std::uintptr_t stream);
     ~Borrowed();
     Borrowed(const Borrowed&) = delete;

@@ -37,9 +37,7 @@ def framework_of(array: Any, name: str) -> Framework:
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(array, cupy.ndarray):
         return "cupy"
-    raise TypeError(
-        f"{name}: got {type(array).__name__}, expected a numpy array, torch tensor or cupy array"
-    )
+    raise TypeError(f"{name}: got {type(array).__name__}, expected a numpy array, torch tensor or cupy array")
 
 
 def dtype_name(array: Any) -> str:

@@ -115,7 +115,9 @@ def _processor(info: BuildInfo, around: Surroundings) -> list[Finding]:
         return [Finding("problem", "kernels", f"{info.simd_chosen}; unset FASTWSI_SIMD or change it")]
     findings = [
         Finding(
-            "ok", "kernels", f"run on the CPU with {info.simd_chosen} code and {info.threads} threads"
+            "ok",
+            "kernels",
+            f"run on the CPU with {info.simd_chosen} code and {info.threads} threads",
         )
     ]
     best = info.simd_usable[-1]
@@ -143,10 +145,8 @@ def _gpu_findings(info: BuildInfo, around: Surroundings) -> list[Finding]:
     version = _native.cuda_version_text
     if not info.gpus:
         if around.hidden_gpus:
-            text = (
-                f"{around.hidden_gpus} hidden by CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')!r};"
-                " unset it to use them"
-            )
+            hider = f"CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '')!r}"
+            text = f"{around.hidden_gpus} hidden by {hider}; unset it to use them"
         elif info.driver_cuda:
             text = "the NVIDIA driver is there but shows no GPU; check nvidia-smi"
         else:
@@ -186,7 +186,9 @@ def _gpu_findings(info: BuildInfo, around: Surroundings) -> list[Finding]:
     if not dict(info.packages)["cupy"]:
         findings.append(
             Finding(
-                "note", "cupy", "not installed: needed for cupy arrays alone; pip install 'fastwsi[cuda]'"
+                "note",
+                "cupy",
+                "not installed: needed for cupy arrays alone; pip install 'fastwsi[cuda]'",
             )
         )
     return findings

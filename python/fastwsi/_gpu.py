@@ -103,9 +103,7 @@ class _Nvml:
 
     def gpu(self, device: ctypes.c_void_p) -> Gpu:
         major, minor = ctypes.c_int(), ctypes.c_int()
-        self._library.nvmlDeviceGetCudaComputeCapability(
-            device, ctypes.byref(major), ctypes.byref(minor)
-        )
+        self._library.nvmlDeviceGetCudaComputeCapability(device, ctypes.byref(major), ctypes.byref(minor))
         return Gpu(self.text("nvmlDeviceGetName", device), (major.value, minor.value))
 
 

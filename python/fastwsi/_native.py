@@ -100,13 +100,15 @@ def cuda_version_text(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
+def _version_of(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def _installed(names: tuple[str, ...]) -> str:
-    for name in names:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""
+    return next(filter(None, map(_version_of, names)), "")
 
 
 def build_info() -> BuildInfo:

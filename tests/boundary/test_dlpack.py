@@ -120,16 +120,17 @@ def test_unusual_numpy_dtypes_are_refused_by_name(dtype):
     x = np.zeros((2, 2, 6), dtype)
     with pytest.raises(TypeError, match=r"x: got dtype .*, expected one of float32"):
         kernels.scale_shift(x, SCALE, SHIFT)
-    with pytest.raises(TypeError, match=r"x: got .*expected uint8|x: got an array of format|x: got numpy.ndarray with"):
+    with pytest.raises(
+        TypeError,
+        match=r"x: got .*expected uint8|x: got an array of format|x: got numpy.ndarray with",
+    ):
         _core.scale_shift(x, sample(), SCALE, SHIFT, 0)
 
 
 def test_strided_views_and_zero_sizes(exchange):
     base = torch.arange(480, dtype=torch.float32).reshape(4, 2, 60)
     for view in (base[::2, :, ::3], base[1:3, :, 5:17], base.transpose(0, 2)[7:9].transpose(0, 2)):
-        np.testing.assert_allclose(
-            kernels.scale_shift(view, SCALE, SHIFT).numpy(), expected(view.numpy())
-        )
+        np.testing.assert_allclose(kernels.scale_shift(view, SCALE, SHIFT).numpy(), expected(view.numpy()))
         flipped = view.numpy()[::-1, :, ::-1]
         np.testing.assert_allclose(kernels.scale_shift(flipped, SCALE, SHIFT), expected(flipped))
     for shape in [(0, 2, 6), (2, 2, 0)]:

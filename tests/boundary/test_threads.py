@@ -190,6 +190,4 @@ def test_more_threads_than_processors_and_tiny_work():
     fastwsi.set_num_threads(64)
     assert kernels.hsd_moments(IMAGE) == EXPECTED
     assert kernels.hsd_moments(IMAGE[:1, :1]).count == 1
-    assert torch.equal(
-        kernels.scale_shift(torch.ones(1, 1, 1), [2.0], [1.0]), torch.full((1, 1, 1), 3.0)
-    )
+    assert torch.equal(kernels.scale_shift(torch.ones(1, 1, 1), [2.0], [1.0]), torch.full((1, 1, 1), 3.0))

@@ -171,9 +171,7 @@ def test_one_source_per_image_equals_one_call_per_image():
     for dtype in ("uint8", "float32"):
         together = kernels.hsd_normalize(batch, sources, TARGET, dtype=dtype)
         for image, source, result in zip(batch, sources, together, strict=True):
-            np.testing.assert_array_equal(
-                kernels.hsd_normalize(image, source, TARGET, dtype=dtype), result
-            )
+            np.testing.assert_array_equal(kernels.hsd_normalize(image, source, TARGET, dtype=dtype), result)
 
 
 def test_works_in_place():
@@ -185,7 +183,15 @@ def test_works_in_place():
 
 @pytest.mark.parametrize(
     "colour",
-    [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 255, 255), (255, 0, 255)],
+    [
+        (255, 255, 255),
+        (0, 0, 0),
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (0, 255, 255),
+        (255, 0, 255),
+    ],
 )
 def test_blank_black_and_saturated_pixels_are_finite_under_any_statistics(colour):
     image = np.full((5, 7, 3), colour, np.uint8)
@@ -229,7 +235,7 @@ def test_empty_batches_and_images():
     assert kernels.hsd_normalize(np.zeros((0, 4, 5, 3), np.uint8), [], TARGET).shape == (0, 4, 5, 3)
 
 
-def test_wrong_arguments_say_what_they_got_and_what_is_expected():  # noqa: PLR0915
+def test_wrong_arguments_say_what_they_got_and_what_is_expected():
     image = np.zeros((4, 5, 3), np.uint8)
     call = kernels.hsd_normalize
     with pytest.raises(TypeError, match="images: got dtype int64, expected uint8"):

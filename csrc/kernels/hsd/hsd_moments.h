@@ -20,8 +20,8 @@ struct HsdMomentsArgs {
 struct HsdSums {
     double count;
     double reference[3];
-    double first[3];                        // sum of x - reference
-    double second[4];                       // sums of products: xx, xy, yy, DD
+    double first[3];   // sum of x - reference
+    double second[4];  // sums of products: xx, xy, yy, DD
 };
 constexpr int kHsdSumsDoubles = 11;
 static_assert(sizeof(HsdSums) == kHsdSumsDoubles * sizeof(double), "copied as plain doubles");

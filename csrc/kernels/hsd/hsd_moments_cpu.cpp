@@ -35,8 +35,7 @@ HsdCentral hsd_moments_cpu(const HsdMomentsArgs& args) {
             const std::int64_t n = columns - x < kRun ? columns - x : kRun;
             const std::uint8_t* in = args.input + offset[0] + x * in_step;
             if (!packed) {
-                for (int c = 0; c < 3; ++c)
-                    gather(in + c * args.input_channel, in_step, pixels + c, 3, n);
+                for (int c = 0; c < 3; ++c) gather(in + c * args.input_channel, in_step, pixels + c, 3, n);
                 in = pixels;
             }
             const std::uint8_t* mask = args.mask;

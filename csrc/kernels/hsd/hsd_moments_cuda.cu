@@ -92,8 +92,7 @@ __global__ void __launch_bounds__(kThreads)
         const std::uint8_t* const in = args.input + offset[0] + x * in_step;
         const std::uint8_t* const mask =
             args.mask == nullptr ? nullptr : args.mask + offset[1] + x * mask_step;
-        const int pixels_here =
-            Packed ? (columns - x < kQuad ? static_cast<int>(columns - x) : kQuad) : 1;
+        const int pixels_here = Packed ? (columns - x < kQuad ? static_cast<int>(columns - x) : kQuad) : 1;
         std::uint8_t pixels[3 * kQuad];
         if (Packed && pixels_here == kQuad) {
             load_quad(in, pixels);
@@ -103,8 +102,7 @@ __global__ void __launch_bounds__(kThreads)
             for (int p = 0; p < (Packed ? kQuad : 1); ++p)
                 if (p < pixels_here)
 #pragma unroll
-                    for (int c = 0; c < 3; ++c)
-                        pixels[3 * p + c] = in[p * in_step + c * args.input_channel];
+                    for (int c = 0; c < 3; ++c) pixels[3 * p + c] = in[p * in_step + c * args.input_channel];
         }
 #pragma unroll
         for (int p = 0; p < (Packed ? kQuad : 1); ++p) {
@@ -117,7 +115,8 @@ __global__ void __launch_bounds__(kThreads)
     }
     accumulator.flush(sums);
     reduce_block(sums);
-    if (threadIdx.x < kTerms) partial[std::int64_t{blockIdx.x} * kTerms + threadIdx.x] = sums.term[threadIdx.x];
+    if (threadIdx.x < kTerms)
+        partial[std::int64_t{blockIdx.x} * kTerms + threadIdx.x] = sums.term[threadIdx.x];
 }
 
 // One block: adds the partial sums in block order and undoes the fixed point.

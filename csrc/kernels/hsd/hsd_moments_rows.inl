@@ -32,8 +32,8 @@ FASTWSI_INLINE void add_pixels(const std::uint8_t* p, const double* table, const
     sums.second[3] += x[2] * x[2];
 }
 
-FASTWSI_INLINE void add_weighted(const std::uint8_t* p, const double* table,
-                                 const f64x4 (&reference)[3], f64x4 weight, LaneSums& sums) {
+FASTWSI_INLINE void add_weighted(const std::uint8_t* p, const double* table, const f64x4 (&reference)[3],
+                                 f64x4 weight, LaneSums& sums) {
     const f64x4 d[3] = {densities(p, table), densities(p + 1, table), densities(p + 2, table)};
     f64x4 x[3], weighted[3];
     hsd_coordinates<double>(d, x);

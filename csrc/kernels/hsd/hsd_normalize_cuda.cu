@@ -100,8 +100,7 @@ __global__ void __launch_bounds__(kThreads)
             load_quad(in + q * (3 * kQuad), pixels);
             float intensity[kQuad][3];
 #pragma unroll
-            for (int i = 0; i < kQuad; ++i)
-                normalize(pixels + 3 * i, table, args.transform, intensity[i]);
+            for (int i = 0; i < kQuad; ++i) normalize(pixels + 3 * i, table, args.transform, intensity[i]);
             Store<T>::quad(args, out + q * kQuad * out_step, intensity);
         }
         for (std::int64_t x = quads * kQuad + first; x < columns; x += stride) {
@@ -119,8 +118,8 @@ bool packed(const HsdNormalizeArgs& args) {
     constexpr bool kBytes = sizeof(T) == 1;
     const Grid<2>& grid = args.grid;
     const std::int64_t alignment = kBytes ? 4 : kQuad * static_cast<std::int64_t>(sizeof(T));
-    const bool in = grid.column_stride(0) == 3 && args.input_channel == 1 &&
-                    rows_aligned(grid, 0, args.input, 4);
+    const bool in =
+        grid.column_stride(0) == 3 && args.input_channel == 1 && rows_aligned(grid, 0, args.input, 4);
     const bool out = rows_aligned(grid, 1, args.output, alignment) &&
                      (kBytes ? grid.column_stride(1) == 3 && args.output_channel == 1
                              : grid.column_stride(1) == static_cast<std::int64_t>(sizeof(T)) &&

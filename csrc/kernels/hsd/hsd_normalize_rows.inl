@@ -25,8 +25,7 @@ FASTWSI_INLINE void normalize_block(const std::uint8_t* p, const float* table, c
         const f32x8 d[3] = {densities(p, table), densities(p + 1, table), densities(p + 2, table)};
         f32x8 log_intensity[3];
         hsd_log_intensity(d, t, log_intensity);
-        for (int c = 0; c < 3; ++c)
-            intensity[c][half] = exp2_8(clamp8(log_intensity[c], 0.f, 8.f)) - 1.f;
+        for (int c = 0; c < 3; ++c) intensity[c][half] = exp2_8(clamp8(log_intensity[c], 0.f, 8.f)) - 1.f;
     }
 }
 

@@ -26,7 +26,7 @@ ScaleShiftRun* choose_run(DType dtype) {
 }  // namespace
 
 void scale_shift_cpu(const ScaleShiftArgs& args) {
-    constexpr std::int64_t kRun = 4096;           // pixels per run: with all channels, stays in cache
+    constexpr std::int64_t kRun = 4096;  // pixels per run: with all channels, stays in cache
     constexpr std::int64_t kTaskPixels = 1 << 15;
     const Grid<2>& grid = args.grid;
     if (grid.positions() == 0) return;
@@ -44,8 +44,8 @@ void scale_shift_cpu(const ScaleShiftArgs& args) {
                          const char* x = static_cast<const char*>(args.input) + offset[0] + first * x_step;
                          char* y = static_cast<char*>(args.output) + offset[1] + first * y_step;
                          for (int c = 0; c < args.channels; ++c)
-                             run(x + c * args.input_channel, x_step, y + c * args.output_channel, y_step,
-                                 n, args.scale[c], args.shift[c]);
+                             run(x + c * args.input_channel, x_step, y + c * args.output_channel, y_step, n,
+                                 args.scale[c], args.shift[c]);
                      }
                  });
 }

@@ -8,8 +8,7 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T, class Wide>
-__global__ void __launch_bounds__(kThreads)
-    scale_shift_kernel(const __grid_constant__ ScaleShiftArgs args) {
+__global__ void __launch_bounds__(kThreads) scale_shift_kernel(const __grid_constant__ ScaleShiftArgs args) {
     const Grid<2>& grid = args.grid;
     const std::int64_t columns = grid.columns(), rows = grid.rows();
     const std::int64_t x_step = grid.column_stride(0), y_step = grid.column_stride(1);

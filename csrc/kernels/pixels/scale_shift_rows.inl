@@ -18,8 +18,8 @@ FASTWSI_INLINE void strided_run(const char* x, std::int64_t x_step, char* y, std
 }
 
 template <class T>
-FASTWSI_INLINE void run_f32(const char* x, std::int64_t x_step, char* y, std::int64_t y_step,
-                            std::int64_t n, double scale, double shift) {
+FASTWSI_INLINE void run_f32(const char* x, std::int64_t x_step, char* y, std::int64_t y_step, std::int64_t n,
+                            double scale, double shift) {
     constexpr std::int64_t kSize = sizeof(T);
     const float a = static_cast<float>(scale), b = static_cast<float>(shift);
     std::int64_t i = 0;

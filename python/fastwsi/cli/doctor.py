@@ -27,9 +27,7 @@ def doctor(
     info = build_info()
     findings = diagnose(info, look_around())
     if as_json:
-        typer.echo(
-            json.dumps({"build": asdict(info), "findings": [asdict(f) for f in findings]}, indent=2)
-        )
+        typer.echo(json.dumps({"build": asdict(info), "findings": [asdict(f) for f in findings]}, indent=2))
     else:
         _show(info, findings)
     if any(finding.severity == "problem" for finding in findings):

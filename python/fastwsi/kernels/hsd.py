@@ -47,7 +47,8 @@ def hsd_moments(images: Array, mask: Array | None = None) -> HsdMoments:
     if _arrays.is_compiling():
         from fastwsi.kernels.torch_ops import hsd_moments_outside_the_graph  # noqa: PLC0415
 
-        return hsd_moments_outside_the_graph(images, mask)
+        moments: HsdMoments = hsd_moments_outside_the_graph(images, mask)
+        return moments
     if not _arrays.is_gpu(images):
         return HsdMoments.from_central(_core.hsd_moments(images, mask))
     workspace = _arrays.empty(images, (_core.hsd_moments_workspace(),), "float64")
@@ -126,7 +127,7 @@ def hsd_normalize(
     if out is None:
         out = _arrays.empty(images, output_shape(images.shape, chosen), chosen)  # type: ignore[attr-defined]
     _core.hsd_normalize(images, out, transforms, scale, shift, _arrays.stream_of(images))
-    return out  # type: ignore[return-value]
+    return out
 
 
 def output_shape(shape: Sequence[int], dtype: str) -> tuple[int, ...]:

@@ -70,9 +70,7 @@ class HsdMoments:
         if self.count < 0 or not all(math.isfinite(x) for x in numbers):
             raise ValueError(f"HsdMoments: got {self!r}, expected a count of 0 or more and finite numbers")
         if self.chroma_covariance[0][1] != self.chroma_covariance[1][0]:
-            raise ValueError(
-                f"chroma_covariance: got {self.chroma_covariance}, expected a symmetric matrix"
-            )
+            raise ValueError(f"chroma_covariance: got {self.chroma_covariance}, expected a symmetric matrix")
 
     @classmethod
     def empty(cls) -> HsdMoments:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
-def scale_shift(
-    x: Array, scale: Sequence[float], shift: Sequence[float], out: Array | None = None
-) -> Array:
+def scale_shift(x: Array, scale: Sequence[float], shift: Sequence[float], out: Array | None = None) -> Array:
     """Return x * scale[c] + shift[c] for each channel c: onto a network's input scale, or off it.
 
     Parameters
@@ -55,9 +53,7 @@ def scale_shift(
     return scale_shift_forward(x, scales, shifts, out)
 
 
-def scale_shift_forward(
-    x: Array, scale: list[float], shift: list[float], out: Array | None = None
-) -> Array:
+def scale_shift_forward(x: Array, scale: list[float], shift: list[float], out: Array | None = None) -> Array:
     """Run the kernel on checked arguments, without autograd."""
     if out is None:
         out = _arrays.empty_like(x)
@@ -81,6 +77,5 @@ def _check(x: Any, scale: list[float], shift: list[float]) -> None:
         raise ValueError(f"x: got shape {tuple(shape)}, expected (batch, channels, ...)")
     if len(scale) != shape[1] or len(shift) != shape[1]:
         raise ValueError(
-            f"scale and shift: got {len(scale)} and {len(shift)} values, expected {shape[1]}, "
-            "one per channel"
+            f"scale and shift: got {len(scale)} and {len(shift)} values, expected {shape[1]}, one per channel"
         )

@@ -20,15 +20,17 @@ class ScaleShift(torch.autograd.Function):
 
     @staticmethod
     def forward(x: torch.Tensor, scale: list[float], shift: list[float]) -> torch.Tensor:
+        """Run the kernel."""
         return scale_shift_forward(x, scale, shift)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        """Keep what backward needs."""
         ctx.scale = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        # Through this function again, so that the second derivative exists as well.
+        """Scale the gradient, through this function again: so the second derivative exists as well."""
         return ScaleShift.apply(grads[0], ctx.scale, [0.0] * len(ctx.scale)), None, None  # type: ignore[no-untyped-call]
 
 
@@ -56,7 +58,11 @@ scale_shift_op.register_autograd(_scale_shift_backward, setup_context=_scale_shi
 
 @torch.library.custom_op("fastwsi::hsd_normalize", mutates_args=())
 def hsd_normalize_op(
-    images: torch.Tensor, transforms: list[float], scale: list[float], shift: list[float], dtype: str
+    images: torch.Tensor,
+    transforms: list[float],
+    scale: list[float],
+    shift: list[float],
+    dtype: str,
 ) -> torch.Tensor:
     """Run ``hsd_normalize`` as an operator that torch does not look into."""
     out = _arrays.empty(images, output_shape(images.shape, dtype), dtype)
@@ -66,11 +72,15 @@ def hsd_normalize_op(
 
 @hsd_normalize_op.register_fake
 def _(
-    images: torch.Tensor, transforms: list[float], scale: list[float], shift: list[float], dtype: str
+    images: torch.Tensor,
+    transforms: list[float],
+    scale: list[float],
+    shift: list[float],
+    dtype: str,
 ) -> torch.Tensor:
     return images.new_empty(output_shape(images.shape, dtype), dtype=getattr(torch, dtype))
 
 
 # Plain numbers come back, so there is nothing to put into a graph: an orderly break, without the
 # warning that torch gives where it runs into native code.
-hsd_moments_outside_the_graph = torch.compiler.disable(hsd_moments)
+hsd_moments_outside_the_graph = torch.compiler.disable(hsd_moments)  # type: ignore[no-untyped-call]
