@@ -1,5 +1,5 @@
 // 16-bit floats as storage, with conversions that round to nearest even. Usable in every unit: the
-// functions are inlined per instruction set (see isa.h) and need no hardware support.
+// functions are inlined per instruction set (see isa.h) and need no hardware support on the CPU.
 #pragma once
 
 #include <cstdint>
@@ -36,25 +36,38 @@ FASTWSI_INLINE double to_float(double x) { return x; }
 FASTWSI_INLINE float to_float(BFloat16 x) { return float_from(std::uint32_t{x.bits} << 16); }
 
 FASTWSI_INLINE float to_float(Half x) {
+#if defined(__CUDA_ARCH__)
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+    return wide;
+#else
     const std::uint32_t sign = std::uint32_t{x.bits & 0x8000u} << 16;
     const std::uint32_t magnitude = x.bits & 0x7fffu;
     if (magnitude >= 0x7c00u) return float_from(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
     // Shifted into place the exponent is 112 too small; a multiplication mends that and turns half's
     // subnormals into normal floats on the way.
     return float_from(sign | bits_of(float_from(magnitude << 13) * 0x1p112f));
+#endif
 }
 
 FASTWSI_INLINE void from_float(float x, float* out) { *out = x; }
 FASTWSI_INLINE void from_float(double x, double* out) { *out = x; }
 
 FASTWSI_INLINE void from_float(float x, BFloat16* out) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out->bits) : "f"(x));
+#else
     const std::uint32_t bits = bits_of(x);
     const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
     const std::uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
     out->bits = static_cast<std::uint16_t>(nan ? bits >> 16 | 0x40u : rounded);
+#endif
 }
 
 FASTWSI_INLINE void from_float(float x, Half* out) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(out->bits) : "f"(x));
+#else
     const std::uint32_t bits = bits_of(x);
     const std::uint32_t sign = bits >> 16 & 0x8000u;
     const std::uint32_t magnitude = bits & 0x7fffffffu;
@@ -70,6 +83,7 @@ FASTWSI_INLINE void from_float(float x, Half* out) {
         half = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
     }
     out->bits = static_cast<std::uint16_t>(sign | half);
+#endif
 }
 
 }  // namespace FASTWSI_ISA

@@ -48,15 +48,19 @@ struct Accumulator {
 
     __device__ __forceinline__ void flush(Sums& sums) {
         sums.term[0] += static_cast<double>(count);
+#pragma unroll
         for (int k = 0; k < 3; ++k) sums.term[1 + k] += static_cast<double>(first[k]);
+#pragma unroll
         for (int k = 0; k < 4; ++k) sums.term[4 + k] += static_cast<double>(second[k]);
         *this = Accumulator();
     }
 };
 
-// Sums over the block in a fixed tree; thread 0 has the result.
-__device__ void reduce_block(Sums& sums) {
-    __shared__ double shared[kTerms][kThreads];
+using BlockSums = double[kTerms][kThreads];  // in shared memory
+
+// Sums over the block in a fixed tree; afterwards every thread finds the totals in shared[k][0].
+__device__ void reduce_block(const Sums& sums, BlockSums& shared) {
+#pragma unroll
     for (int k = 0; k < kTerms; ++k) shared[k][threadIdx.x] = sums.term[k];
     for (int half = kThreads / 2; half > 0; half /= 2) {
         __syncthreads();
@@ -64,7 +68,6 @@ __device__ void reduce_block(Sums& sums) {
             for (int k = 0; k < kTerms; ++k) shared[k][threadIdx.x] += shared[k][threadIdx.x + half];
     }
     __syncthreads();
-    for (int k = 0; k < kTerms; ++k) sums.term[k] = shared[k][0];
 }
 
 template <bool Packed>
@@ -114,9 +117,10 @@ __global__ void __launch_bounds__(kThreads)
         if (accumulator.pending > kFlush - kQuad) accumulator.flush(sums);
     }
     accumulator.flush(sums);
-    reduce_block(sums);
+    __shared__ BlockSums shared;
+    reduce_block(sums, shared);
     if (threadIdx.x < kTerms)
-        partial[std::int64_t{blockIdx.x} * kTerms + threadIdx.x] = sums.term[threadIdx.x];
+        partial[std::int64_t{blockIdx.x} * kTerms + threadIdx.x] = shared[threadIdx.x][0];
 }
 
 // One block: adds the partial sums in block order and undoes the fixed point.
@@ -128,7 +132,8 @@ __global__ void __launch_bounds__(kThreads)
     Sums sums = {};
     for (int b = threadIdx.x; b < blocks; b += kThreads)
         for (int k = 0; k < kTerms; ++k) sums.term[k] += partial[std::int64_t{b} * kTerms + k];
-    reduce_block(sums);
+    __shared__ BlockSums shared;
+    reduce_block(sums, shared);
     if (threadIdx.x != 0) return;
     int reference[3];
     const std::uint8_t reference_rgb[3] = {args.input[0], args.input[args.input_channel],
@@ -136,12 +141,12 @@ __global__ void __launch_bounds__(kThreads)
     fixed_point(reference_rgb, table, reference);
     constexpr double unit = 1.0 / kUnit;
     HsdSums* const out = reinterpret_cast<HsdSums*>(result);
-    out->count = sums.term[0];
+    out->count = shared[0][0];
     for (int k = 0; k < 3; ++k) {
         out->reference[k] = reference[k] * unit;
-        out->first[k] = sums.term[1 + k] * unit;
+        out->first[k] = shared[1 + k][0] * unit;
     }
-    for (int k = 0; k < 4; ++k) out->second[k] = sums.term[4 + k] * unit * unit;
+    for (int k = 0; k < 4; ++k) out->second[k] = shared[4 + k][0] * unit * unit;
 }
 
 }  // namespace
