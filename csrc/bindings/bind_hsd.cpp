@@ -37,7 +37,7 @@ HsdTransform transform_from(const double* values) {
     HsdTransform t;
     for (int i = 0; i < 9; ++i) t.weight[i] = static_cast<float>(values[i]);
     t.gain = static_cast<float>(values[9]);
-    t.offset = static_cast<float>(values[10]);
+    t.offset3 = static_cast<float>(3 * values[10]);
     return t;
 }
 

@@ -13,7 +13,7 @@ namespace fastwsi {
 struct HsdTransform {
     float weight[9];  // row-major 3 x 3
     float gain;       // s_R / s
-    float offset;     // m_R - gain * m, in bits
+    float offset3;    // three times offset = m_R - gain * m, in bits: the kernel divides by 3 D
 };
 
 // Planes leave as intensity * scale + shift, intensity being in [0, 255] and not rounded.
