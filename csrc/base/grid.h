@@ -1,6 +1,6 @@
-// The positions that several arrays share, walked row by row. Adjacent dimensions are merged where
-// every array allows it, so a contiguous batch of images is one long row and a crop of a larger
-// array is a short row per image row.
+// The positions that several arrays share, walked row by row in the order of the first array's memory.
+// Dimensions are merged where every array allows it, so a contiguous batch of images is one long row,
+// with its axes swapped or not, and a crop of a larger array is a short row per image row.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,30 @@ struct Grid {
             row /= shape[d];
             for (int a = 0; a < N; ++a) offset[a] += i * stride[a][d];
         }
+    }
+
+    // Call once, after the last push.
+    void arrange() {
+        sort();
+        merge();
+    }
+
+  private:
+    static std::int64_t magnitude(std::int64_t n) { return n < 0 ? -n : n; }
+
+    // Insertion sort: widest stride of the first array outermost, equal ones as they were.
+    void sort() {
+        for (int d = 1; d < ndim; ++d)
+            for (int e = d; e > 0 && magnitude(stride[0][e - 1]) < magnitude(stride[0][e]); --e) {
+                swap(shape[e - 1], shape[e]);
+                for (int a = 0; a < N; ++a) swap(stride[a][e - 1], stride[a][e]);
+            }
+    }
+
+    static void swap(std::int64_t& a, std::int64_t& b) {
+        const std::int64_t kept = a;
+        a = b;
+        b = kept;
     }
 
     void merge() {

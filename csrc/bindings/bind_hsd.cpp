@@ -29,7 +29,7 @@ Grid<2> pixel_grid(const View& images, int from, const View* other, OtherDim oth
     Grid<2> grid;
     for (int d = from; d + 1 < images.ndim; ++d)
         grid.push(images.shape[d], {images.stride[d], other == nullptr ? 0 : other->stride[other_dim(d)]});
-    grid.merge();
+    grid.arrange();
     return grid;
 }
 

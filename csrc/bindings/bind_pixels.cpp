@@ -36,7 +36,7 @@ void scale_shift(py::handle x_object, py::handle out_object, const std::vector<d
     ScaleShiftArgs args;
     args.grid.push(x->shape[0], {x->stride[0], out->stride[0]});
     for (int d = 2; d < x->ndim; ++d) args.grid.push(x->shape[d], {x->stride[d], out->stride[d]});
-    args.grid.merge();
+    args.grid.arrange();
     args.input = x->data;
     args.output = out->data;
     args.dtype = x->dtype;

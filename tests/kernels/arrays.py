@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 
 BACKENDS = ("numpy", "torch")
-LAYOUTS = ("packed", "crop", "planar", "flipped", "strided")
+LAYOUTS = ("packed", "crop", "planar", "flipped", "swapped", "strided")
 
 
 def tissue(rng, shape):
@@ -27,6 +27,8 @@ def lay_out(image, layout):
         return np.pad(image, pad)[..., 1:-2, 3:-1, :]
     if layout == "planar":
         return np.ascontiguousarray(np.moveaxis(image, -1, -3)).swapaxes(-3, -2).swapaxes(-2, -1)
+    if layout == "swapped":
+        return np.ascontiguousarray(image.swapaxes(-3, -2)).swapaxes(-3, -2)
     if layout == "flipped":
         return np.ascontiguousarray(image[..., ::-1, ::-1, :])[..., ::-1, ::-1, :]
     wide = np.zeros((*image.shape[:-2], 2 * image.shape[-2], 3), image.dtype)
