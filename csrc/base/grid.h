@@ -55,12 +55,18 @@ struct Grid {
     }
 
   private:
-    static std::int64_t magnitude(std::int64_t n) { return n < 0 ? -n : n; }
+    // Whether dimension d of the first array must be walked outside of e: its stride is wider, or it
+    // repeats the same memory (stride 0), which no row should step along.
+    bool outside(int d, int e) const {
+        const std::int64_t x = stride[0][d], y = stride[0][e];
+        if (x == 0 || y == 0) return x == 0 && y != 0;
+        return (x < 0 ? -x : x) > (y < 0 ? -y : y);
+    }
 
-    // Insertion sort: widest stride of the first array outermost, equal ones as they were.
+    // Insertion sort: dimensions that may stand either way stay as they were.
     void sort() {
         for (int d = 1; d < ndim; ++d)
-            for (int e = d; e > 0 && magnitude(stride[0][e - 1]) < magnitude(stride[0][e]); --e) {
+            for (int e = d; e > 0 && outside(e, e - 1); --e) {
                 swap(shape[e - 1], shape[e]);
                 for (int a = 0; a < N; ++a) swap(stride[a][e - 1], stride[a][e]);
             }

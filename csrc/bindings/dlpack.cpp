@@ -182,6 +182,9 @@ void Borrowed::take(const dlpack::Tensor& tensor, bool read_only, const char* na
     FASTWSI_CHECK(packed == 0 || tensor.data != nullptr, name,
                   ": got an array without memory (a fake or meta tensor?), expected data");
     view_.read_only = read_only;
+    for (int d = 0; access == Access::write && packed != 0 && d < view_.ndim; ++d)
+        FASTWSI_CHECK(view_.stride[d] != 0 || view_.shape[d] == 1, name,
+                      ": got a broadcast array, whose elements share memory; expected one element each");
     FASTWSI_CHECK(access == Access::read || !read_only, name,
                   ": got a read-only array, expected a writable one");
 }

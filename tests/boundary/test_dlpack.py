@@ -127,6 +127,16 @@ def test_unusual_numpy_dtypes_are_refused_by_name(dtype):
         _core.scale_shift(x, sample(), SCALE, SHIFT, 0)
 
 
+def test_broadcast_arrays_are_read_and_not_written(exchange):
+    row = torch.arange(12, dtype=torch.float32).reshape(1, 2, 6)
+    x = row.expand(3, 2, 6)
+    np.testing.assert_allclose(kernels.scale_shift(x, SCALE, SHIFT), expected(x.numpy()))
+    column = row[..., :1].expand(1, 2, 6)
+    np.testing.assert_allclose(kernels.scale_shift(column, SCALE, SHIFT), expected(column.numpy()))
+    with pytest.raises(ValueError, match="out: got a broadcast array"):
+        kernels.scale_shift(torch.zeros(3, 2, 6), SCALE, SHIFT, x)
+
+
 def test_strided_views_and_zero_sizes(exchange):
     base = torch.arange(480, dtype=torch.float32).reshape(4, 2, 60)
     for view in (base[::2, :, ::3], base[1:3, :, 5:17], base.transpose(0, 2)[7:9].transpose(0, 2)):

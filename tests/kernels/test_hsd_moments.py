@@ -103,6 +103,14 @@ def test_constant_images_have_exactly_no_spread(colour, level):
     assert_close(found, reference.moments(image))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_broadcast_images_count_each_time(axis):
+    """Axes that repeat the same memory, where a stride is 0."""
+    image = tissue(np.random.default_rng(8), tuple(1 if k == axis else 7 for k in range(3)))
+    repeated = np.broadcast_to(image, (7, 7, 7, 3))
+    assert_close(kernels.hsd_moments(repeated), reference.moments(np.ascontiguousarray(repeated)))
+
+
 def test_sum_starts_from_zero_and_empty_is_neutral():
     one = kernels.hsd_moments(tissue(np.random.default_rng(1), (5, 5)))
     assert sum([one]) == one

@@ -174,6 +174,17 @@ def test_one_source_per_image_equals_one_call_per_image():
             np.testing.assert_array_equal(kernels.hsd_normalize(image, source, TARGET, dtype=dtype), result)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_broadcast_images_are_images(axis, dtype):
+    image = tissue(np.random.default_rng(8), tuple(1 if k == axis else 7 for k in range(3)))
+    repeated = np.broadcast_to(image, (7, 7, 7, 3))
+    np.testing.assert_array_equal(
+        kernels.hsd_normalize(repeated, SOURCE, TARGET, dtype=dtype),
+        kernels.hsd_normalize(np.ascontiguousarray(repeated), SOURCE, TARGET, dtype=dtype),
+    )
+
+
 def test_works_in_place():
     image = tissue(np.random.default_rng(7), (61, 67))
     expected = kernels.hsd_normalize(image, SOURCE, TARGET)
