@@ -1,14 +1,13 @@
 #include "kernels/hsd/hsd_normalize_rows.inl"
 
 #include "base/cpu.h"
-#include "base/parallel.h"
+#include "base/runs.h"
 #include "base/strided.h"
 
 namespace fastwsi {
 namespace {
 
-constexpr std::int64_t kRun = 1024;            // pixels per call of packed code: scratch stays in L1
-constexpr std::int64_t kTaskPixels = 1 << 15;  // per task: 0.1 ms, against 10 us to wake a thread
+constexpr std::int64_t kRun = 1024;  // pixels per call of packed code: scratch stays in the L1 cache
 
 // One run of pixels: packed code where the arrays are packed, through scratch where they are not.
 struct PixelRun {
@@ -46,30 +45,17 @@ struct PlaneRun {
 
 template <class Run>
 void for_each_run(const HsdNormalizeArgs& args, const Run& run) {
-    const Grid<2>& grid = args.grid;
-    const std::int64_t columns = grid.columns();
-    if (grid.positions() == 0) return;
-    const std::int64_t runs_per_row = (columns - 1) / kRun + 1;
-    const std::int64_t in_step = grid.column_stride(0), out_step = grid.column_stride(1);
+    const std::int64_t in_step = args.grid.column_stride(0);
     const bool packed = in_step == 3 && args.input_channel == 1;
-    const std::int64_t pixels_per_run = columns < kRun ? columns : kRun;
-    parallel_for(grid.rows() * runs_per_row, kTaskPixels / pixels_per_run,
-                 [&](std::int64_t begin, std::int64_t end) {
-                     std::uint8_t scratch[3 * kRun];
-                     for (std::int64_t i = begin; i < end; ++i) {
-                         std::int64_t offset[2];
-                         grid.row_offsets(i / runs_per_row, offset);
-                         const std::int64_t x = i % runs_per_row * kRun;
-                         const std::int64_t n = columns - x < kRun ? columns - x : kRun;
-                         const std::uint8_t* in = args.input + offset[0] + x * in_step;
-                         if (!packed) {
-                             for (int c = 0; c < 3; ++c)
-                                 gather(in + c * args.input_channel, in_step, scratch + c, 3, n);
-                             in = scratch;
-                         }
-                         run(in, static_cast<char*>(args.output) + offset[1] + x * out_step, n);
-                     }
-                 });
+    Runs(args.grid, kRun).for_each([&](std::int64_t, const std::int64_t (&offset)[2], std::int64_t n) {
+        std::uint8_t scratch[3 * kRun];
+        const std::uint8_t* in = args.input + offset[0];
+        if (!packed) {
+            for (int c = 0; c < 3; ++c) gather(in + c * args.input_channel, in_step, scratch + c, 3, n);
+            in = scratch;
+        }
+        run(in, static_cast<char*>(args.output) + offset[1], n);
+    });
 }
 
 }  // namespace

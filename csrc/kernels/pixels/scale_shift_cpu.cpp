@@ -1,7 +1,7 @@
 #include "kernels/pixels/scale_shift.h"
 
 #include "base/cpu.h"
-#include "base/parallel.h"
+#include "base/runs.h"
 #include "kernels/pixels/scale_shift_rows.inl"
 
 namespace fastwsi {
@@ -26,28 +26,16 @@ ScaleShiftRun* choose_run(DType dtype) {
 }  // namespace
 
 void scale_shift_cpu(const ScaleShiftArgs& args) {
-    constexpr std::int64_t kRun = 4096;  // pixels per run: with all channels, stays in cache
-    constexpr std::int64_t kTaskPixels = 1 << 15;
-    const Grid<2>& grid = args.grid;
-    if (grid.positions() == 0) return;
+    constexpr std::int64_t kRun = 4096;  // pixels per run: with all channels, stays in the cache
     ScaleShiftRun* const run = choose_run(args.dtype);
-    const std::int64_t columns = grid.columns();
-    const std::int64_t runs_per_row = (columns - 1) / kRun + 1;
-    const std::int64_t x_step = grid.column_stride(0), y_step = grid.column_stride(1);
-    parallel_for(grid.rows() * runs_per_row, kTaskPixels / (columns < kRun ? columns : kRun),
-                 [&](std::int64_t begin, std::int64_t end) {
-                     for (std::int64_t i = begin; i < end; ++i) {
-                         std::int64_t offset[2];
-                         grid.row_offsets(i / runs_per_row, offset);
-                         const std::int64_t first = i % runs_per_row * kRun;
-                         const std::int64_t n = columns - first < kRun ? columns - first : kRun;
-                         const char* x = static_cast<const char*>(args.input) + offset[0] + first * x_step;
-                         char* y = static_cast<char*>(args.output) + offset[1] + first * y_step;
-                         for (int c = 0; c < args.channels; ++c)
-                             run(x + c * args.input_channel, x_step, y + c * args.output_channel, y_step, n,
-                                 args.scale[c], args.shift[c]);
-                     }
-                 });
+    const std::int64_t x_step = args.grid.column_stride(0), y_step = args.grid.column_stride(1);
+    Runs(args.grid, kRun).for_each([&](std::int64_t, const std::int64_t (&offset)[2], std::int64_t n) {
+        const char* x = static_cast<const char*>(args.input) + offset[0];
+        char* y = static_cast<char*>(args.output) + offset[1];
+        for (int c = 0; c < args.channels; ++c)
+            run(x + c * args.input_channel, x_step, y + c * args.output_channel, y_step, n, args.scale[c],
+                args.shift[c]);
+    });
 }
 
 }  // namespace fastwsi
