@@ -29,7 +29,7 @@ int processors_by_affinity() {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-#if defined(__linux__)
+// Of one group's folder: cpu.max under cgroup v2, two files under v1.
 double quota_in(const std::string& folder) {
     double quota = -1, period = 0;
     std::string word;
@@ -42,35 +42,34 @@ double quota_in(const std::string& folder) {
     return quota > 0 && period > 0 ? quota / period : INFINITY;
 }
 
-// The tightest quota from the process's own group up to the root, under cgroup v2 or v1.
-double quota_by_cgroup() {
+}  // namespace
+
+double cgroup_quota(const std::string& groups_file, const std::string& root) {
     double tightest = INFINITY;
-    std::ifstream groups("/proc/self/cgroup");
-    for (std::string line; std::getline(groups, line);) {
+    std::ifstream groups(groups_file);
+    for (std::string line; std::getline(groups, line);) {  // hierarchy:controllers:/path
         const std::size_t first = line.find(':'), second = line.find(':', first + 1);
         if (second == std::string::npos) continue;
         const std::string controllers = line.substr(first + 1, second - first - 1);
-        std::string root = "/sys/fs/cgroup";
+        std::string folder = root;
         if (!controllers.empty()) {
             if (("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-            root += "/cpu";
+            folder += "/cpu";
         }
-        for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
-            tightest = std::min(tightest, quota_in(root + path));
-            if (path.rfind('/') == std::string::npos) break;
+        std::string path = line.substr(second + 1);
+        for (;;) {
+            tightest = std::min(tightest, quota_in(folder + path));
+            const std::size_t slash = path.rfind('/');
+            if (path.empty() || slash == std::string::npos) break;
+            path.erase(slash);
         }
     }
     return tightest;
 }
-#else
-double quota_by_cgroup() { return INFINITY; }
-#endif
-
-}  // namespace
 
 int available_processors() {
     const int allowed = processors_by_affinity();
-    const double quota = quota_by_cgroup();
+    const double quota = cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     if (!(quota < allowed)) return allowed;
     return std::max(1, static_cast<int>(std::ceil(quota)));
 }

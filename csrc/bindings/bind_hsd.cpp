@@ -9,6 +9,7 @@
 #include "bindings/call.h"
 #include "bindings/dlpack.h"
 #include "bindings/register.h"
+#include "kernels/hsd/density.h"
 #include "kernels/hsd/hsd_moments.h"
 #include "kernels/hsd/hsd_normalize.h"
 
@@ -169,6 +170,7 @@ py::tuple hsd_moments_central(const std::array<double, kHsdSumsDoubles>& values)
 }  // namespace
 
 void register_hsd(py::module_& m) {
+    density_tables();  // settled before anything can fork (see bind_runtime.cpp)
     m.def("hsd_normalize", &hsd_normalize, py::arg("images"), py::arg("out"), py::arg("transforms"),
           py::arg("scale"), py::arg("shift"), py::arg("stream"));
     m.def("hsd_moments", &hsd_moments, py::arg("images"), py::arg("mask"));

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/cpu.h"
 #include "base/parallel.h"
+#include "base/processors.h"
 #include "bindings/call.h"
 #include "bindings/dlpack.h"
 #include "bindings/register.h"
@@ -38,11 +39,18 @@ void register_runtime(py::module_& m) {
     m.def("set_num_threads", &checked_set_num_threads, py::arg("n"));
     m.def("num_threads", &effective_threads);
     m.def("default_threads", &default_threads);
+    m.def("cgroup_quota", &cgroup_quota, py::arg("groups_file"), py::arg("root"));
     m.def("use_exchange_api", &use_exchange_api, py::arg("use"));
 
-    // Probed now, so that no first use can meet a fork half-way through a static's initialisation.
+    // Settled now, with the GIL held: a fork while another thread is half-way through the initialisation of
+    // a static would leave the child waiting for it for ever.
     default_threads();
     simd_usable(Simd::avx2);
+    try {
+        simd_level();
+    } catch (const std::invalid_argument&) {
+        // FASTWSI_SIMD is wrong: every kernel call will say so, and doctor must still run.
+    }
 }
 
 }  // namespace fastwsi

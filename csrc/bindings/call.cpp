@@ -68,8 +68,8 @@ void check_same_device(const View& a, const char* a_name, const View& b, const c
 void check_no_partial_overlap(const View& a, const char* a_name, const View& b, const char* b_name) {
     if (a.size() == 0 || b.size() == 0 || a.device != b.device || same_layout(a, b)) return;
     const Extent x = extent_of(a), y = extent_of(b);
-    FASTWSI_CHECK(x.end <= y.begin || y.end <= x.begin, b_name, ": shares memory with ", a_name,
-                  " in another layout; expected separate memory, or the same array for work in place");
+    FASTWSI_CHECK(x.end <= y.begin || y.end <= x.begin, b_name, ": lies in the same memory range as ", a_name,
+                  "; expected separate memory, or the same array for work in place");
 }
 
 int effective_threads() {

@@ -85,6 +85,26 @@ const dlpack::ExchangeApi* exchange_api_of(py::handle array) {
     throw py::error_already_set();
 }
 
+// Whether two elements may lie in one place: walked from the smallest stride up, each dimension must step
+// over all that the ones before it span.
+bool overlaps_itself(const View& view) {
+    int order[kMaxDims], count = 0;  // dimensions of more than one element, by rising stride
+    const auto step = [&](int d) { return view.stride[d] < 0 ? -view.stride[d] : view.stride[d]; };
+    for (int d = 0; d < view.ndim; ++d) {
+        if (view.shape[d] == 0) return false;
+        if (view.shape[d] == 1) continue;
+        int at = count++;
+        for (; at > 0 && step(order[at - 1]) > step(d); --at) order[at] = order[at - 1];
+        order[at] = d;
+    }
+    std::int64_t span = item_size(view.dtype);
+    for (int i = 0; i < count; ++i) {
+        if (step(order[i]) < span) return true;
+        span += step(order[i]) * (view.shape[order[i]] - 1);
+    }
+    return false;
+}
+
 // Made once: the exchange happens for every array of every call.
 struct Names {
     PyObject* dlpack = PyUnicode_InternFromString("__dlpack__");
@@ -182,9 +202,10 @@ void Borrowed::take(const dlpack::Tensor& tensor, bool read_only, const char* na
     FASTWSI_CHECK(packed == 0 || tensor.data != nullptr, name,
                   ": got an array without memory (a fake or meta tensor?), expected data");
     view_.read_only = read_only;
-    for (int d = 0; access == Access::write && packed != 0 && d < view_.ndim; ++d)
-        FASTWSI_CHECK(view_.stride[d] != 0 || view_.shape[d] == 1, name,
-                      ": got a broadcast array, whose elements share memory; expected one element each");
+    FASTWSI_CHECK(
+        access == Access::read || !overlaps_itself(view_), name,
+        ": got an array whose elements share memory (broadcast or overlapping strides), expected one "
+        "place for each");
     FASTWSI_CHECK(access == Access::read || !read_only, name,
                   ": got a read-only array, expected a writable one");
 }

@@ -30,6 +30,8 @@ def framework_of(array: Any, name: str) -> Framework:
     'numpy'
     """
     if isinstance(array, np.ndarray):
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name}: got a masked array, whose mask would be ignored; pass array.data")
         return "numpy"
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
@@ -189,6 +191,20 @@ def floats(values: Any, name: str) -> list[float]:
         raise TypeError(f"{name}: got {values!r}, expected a sequence of numbers") from None
 
 
+def mark_written(out: Any) -> None:
+    """Tell autograd that a tensor given as ``out`` has changed, as torch's own in-place operations do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.zeros(1)
+    >>> mark_written(x), x._version
+    (None, 1)
+    """
+    if hasattr(out, "is_inference") and not out.is_inference():
+        sys.modules["torch"].autograd.graph.increment_version(out)
+
+
 def wants_grad(tensor: Any) -> bool:
     """Tell whether autograd is to record what is done to a torch tensor.
 
@@ -198,7 +214,10 @@ def wants_grad(tensor: Any) -> bool:
     >>> wants_grad(torch.zeros(1, requires_grad=True)), wants_grad(torch.zeros(1))
     (True, False)
     """
-    return bool(tensor.requires_grad and sys.modules["torch"].is_grad_enabled())
+    torch = sys.modules["torch"]
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    return bool(torch.autograd.forward_ad._current_level >= 0)  # noqa: SLF001  (inside dual_level; no public word)
 
 
 def is_compiling() -> bool:

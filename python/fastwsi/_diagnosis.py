@@ -155,11 +155,11 @@ def _gpu_findings(info: BuildInfo, around: Surroundings) -> list[Finding]:
     if not info.cuda_compiled:
         findings.append(
             Finding(
-                "problem",
+                "note",
                 "GPU",
-                "a GPU is here, but fastwsi was built without CUDA: install a release wheel, or put nvcc"
-                " on PATH and run pip install --no-cache-dir --force-reinstall --no-deps"
-                " --no-binary fastwsi fastwsi",
+                "a GPU is here, but fastwsi was built without CUDA, so its kernels run on the CPU: install"
+                " the CUDA toolkit, put nvcc on PATH, and from the clone run"
+                " pip install --force-reinstall --no-deps .",
             )
         )
     elif not _native.driver_serves(info.cuda_compiled, info.driver_cuda):
@@ -172,12 +172,22 @@ def _gpu_findings(info: BuildInfo, around: Surroundings) -> list[Finding]:
                 " fastwsi with an older CUDA toolkit",
             )
         )
+    elif info.gpus_uncovered:
+        findings.append(
+            Finding(
+                "problem",
+                "GPU",
+                f"no kernels for {', '.join(info.gpus_uncovered)}: compiled for {info.cuda_architectures};"
+                " hide it with CUDA_VISIBLE_DEVICES, or build fastwsi on this machine (Turing, 7.5, is the"
+                " oldest that it serves)",
+            )
+        )
     else:
         findings.append(Finding("ok", "GPU", f"kernels run on {', '.join(info.gpus)}"))
     if around.torch_cuda == "":
         findings.append(
             Finding(
-                "problem",
+                "note",
                 "torch",
                 "a GPU is here, but this torch is a CPU build: networks will not use the GPU; install a"
                 " CUDA build (https://pytorch.org/get-started/locally)",
@@ -211,7 +221,7 @@ def _packages(info: BuildInfo, around: Surroundings) -> list[Finding]:
             Finding(
                 "note",
                 "openslide",
-                "not installed: needed to read slide files (SVS, NDPI, MRXS, …);"
+                "not installed: needed to read slide files (SVS, NDPI, MRXS and others);"
                 " pip install openslide-python openslide-bin",
             )
         )

@@ -51,7 +51,7 @@ class GpuProbe:
 
 
 def visible_gpus(uuids: list[str], environment: str | None) -> list[int]:
-    """Return the indices that CUDA would show, in its order.
+    """Return the indices that CUDA would show, in the order of the list.
 
     Parameters
     ----------
@@ -70,6 +70,11 @@ def visible_gpus(uuids: list[str], environment: str | None) -> list[int]:
     if environment is None:
         return list(range(len(uuids)))
     chosen: list[int] = []
+    if environment.strip().startswith("MIG-"):
+        # CUDA shows the first slice of the list and no more. The older spelling names the card that it is
+        # cut from; the newer does not, and then any card will do for asking what it can run.
+        parents = [i for i, uuid in enumerate(uuids) if uuid in environment.split(",")[0]]
+        return (parents or list(range(len(uuids))))[:1]
     for word in (part.strip() for part in environment.split(",")):
         matches = [i for i, uuid in enumerate(uuids) if word.startswith("GPU-") and uuid.startswith(word)]
         if word.isdigit() and int(word) < len(uuids):
@@ -88,8 +93,11 @@ class _Nvml:
 
     def number(self, function: str, *arguments: object) -> int | None:
         value = ctypes.c_int()
-        failed = getattr(self._library, function)(*arguments, ctypes.byref(value))
-        return None if failed else value.value
+        try:
+            call = getattr(self._library, function)
+        except AttributeError:  # a driver older than the question
+            return None
+        return None if call(*arguments, ctypes.byref(value)) else value.value
 
     def text(self, function: str, device: ctypes.c_void_p) -> str:
         buffer = ctypes.create_string_buffer(_NAME_BYTES)

@@ -43,6 +43,8 @@ class BuildInfo:
         Threads that a kernel may use now.
     gpus : tuple of str
         The GPUs that CUDA would see.
+    gpus_uncovered : tuple of str
+        Those among them that this build has no kernels for.
     driver_cuda : int
         Newest CUDA version that the driver serves; 0 without a driver.
     packages : tuple of (str, str)
@@ -61,6 +63,7 @@ class BuildInfo:
     simd_chosen: str
     threads: int
     gpus: tuple[str, ...]
+    gpus_uncovered: tuple[str, ...]
     driver_cuda: int
     packages: tuple[tuple[str, str], ...]
 
@@ -124,6 +127,11 @@ def build_info() -> BuildInfo:
         chosen = _core.simd_level()
     except ValueError as error:  # FASTWSI_SIMD names a level that cannot be used: say so, go on
         chosen = str(error)
+    gpus = [
+        (f"{gpu.name} ({'.'.join(map(str, gpu.compute_capability))})", gpu.compute_capability)
+        for gpu in found.gpus
+    ]
+    architectures = _core.cuda_architectures
     return BuildInfo(
         version=_core.version,
         compiler=re.sub(r"\s+", " ", _core.compiler),
@@ -136,7 +144,12 @@ def build_info() -> BuildInfo:
         simd_usable=tuple(_core.simd_usable()),
         simd_chosen=chosen,
         threads=_core.num_threads(),
-        gpus=tuple(f"{gpu.name} ({'.'.join(map(str, gpu.compute_capability))})" for gpu in found.gpus),
+        gpus=tuple(name for name, _ in gpus),
+        gpus_uncovered=tuple(
+            name
+            for name, capability in gpus
+            if _core.cuda_runtime_version and not kernels_cover(architectures, capability)
+        ),
         driver_cuda=found.driver_cuda,
         packages=tuple((name, _installed(names)) for name, names in _PACKAGES.items()),
     )
@@ -156,11 +169,36 @@ def driver_serves(runtime: int, driver: int) -> bool:
     return driver // 1000 >= runtime // 1000 > 0
 
 
+def kernels_cover(architectures: str, capability: tuple[int, int]) -> bool:
+    """Tell whether kernels compiled for ``architectures`` run on a card.
+
+    Machine code runs on its own major version from its minor version on; PTX ("virtual", and a bare number
+    brings it along) on everything newer. A word such as "all-major" stands for all since Turing.
+
+    Examples
+    --------
+    >>> kernels_cover("75-virtual, 90-real", (8, 6)), kernels_cover("90-real", (8, 6))
+    (True, False)
+    """
+    major, minor = capability
+    for word in architectures.split(", "):
+        match = re.match(r"(\d+)(\d)[a-z]?(-real|-virtual)?$", word)
+        if match is None:
+            if capability >= (7, 5):
+                return True
+            continue
+        compiled = (int(match.group(1)), int(match.group(2)))
+        machine_code = match.group(3) != "-virtual" and compiled[0] == major and compiled[1] <= minor
+        if machine_code or (match.group(3) != "-real" and compiled <= capability):
+            return True
+    return False
+
+
 def cuda_available() -> bool:
     """Tell whether fastwsi's CUDA kernels can run here.
 
-    True where the package was built with CUDA, a GPU is visible and its driver is new enough. CUDA
-    is not initialised by asking, so the process may still fork.
+    True where the package was built with CUDA, a GPU that its kernels were compiled for is visible, and
+    the driver is new enough. CUDA is not initialised by asking, so the process may still fork.
 
     Examples
     --------
@@ -170,7 +208,8 @@ def cuda_available() -> bool:
     if not _core.cuda_runtime_version:
         return False
     found = _gpu.probe()
-    return bool(found.gpus) and driver_serves(_core.cuda_runtime_version, found.driver_cuda)
+    covered = any(kernels_cover(_core.cuda_architectures, gpu.compute_capability) for gpu in found.gpus)
+    return covered and driver_serves(_core.cuda_runtime_version, found.driver_cuda)
 
 
 def set_num_threads(n: int | None) -> None:

@@ -41,11 +41,36 @@ def moments_with(threads: int):
     return kernels.hsd_moments(IMAGE)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
 def test_default_is_what_the_process_may_use():
     code = "import fastwsi; print(fastwsi.get_num_threads())"
     clean = {"OMP_NUM_THREADS": ""}
     assert 1 <= int(in_new_process(code, **clean)) <= len(os.sched_getaffinity(0))
     assert in_new_process("import os; os.sched_setaffinity(0, {0});" + code, **clean) == "1"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quota"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "150000 100000"}, 1.5),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "400000 100000"}, 4.0),
+        ("0::/\n", {"cpu.max": "200000 100000"}, 2.0),
+        ("0::/a\n", {"a/cpu.max": "max 100000"}, float("inf")),
+        ("3:cpu,cpuacct:/x\n2:memory:/y\n", {"cpu/x/cpu.cfs_quota_us": "50000"}, 0.5),
+        ("3:cpu:/x\n", {"cpu/x/cpu.cfs_quota_us": "-1"}, float("inf")),
+        ("4:cpuset:/x\n", {"cpu/x/cpu.cfs_quota_us": "50000"}, float("inf")),
+        ("nonsense\n", {}, float("inf")),
+    ],
+)
+def test_the_cgroups_quota_is_read(tmp_path, groups, files, quota):
+    (tmp_path / "groups").write_text(groups)
+    for name, text in files.items():
+        path = tmp_path / "fs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+        if name.endswith("quota_us"):
+            path.with_name("cpu.cfs_period_us").write_text("100000\n")
+    assert _core.cgroup_quota(str(tmp_path / "groups"), str(tmp_path / "fs")) == quota
 
 
 @pytest.mark.parametrize(("value", "threads"), [("3", "3"), ("5,2", "5")])

@@ -32,6 +32,7 @@ def machine(**changes):
         simd_chosen="avx2",
         cuda_compiled=13000,
         gpus=("NVIDIA H200 (9.0)",),
+        gpus_uncovered=(),
         driver_cuda=13000,
         packages=(("numpy", "2.0"), ("torch", "2.9"), ("openslide", "1.4"), ("cupy", "13.6")),
     )
@@ -49,7 +50,7 @@ def test_a_complete_machine_has_nothing_but_ok():
 @pytest.mark.parametrize(
     ("info", "around", "severity", "subject", "words"),
     [
-        ({"cuda_compiled": 0}, {}, "problem", "GPU", "built without CUDA"),
+        ({"cuda_compiled": 0}, {}, "note", "GPU", "built without CUDA"),
         (
             {"driver_cuda": 12040},
             {},
@@ -57,7 +58,8 @@ def test_a_complete_machine_has_nothing_but_ok():
             "NVIDIA driver",
             "serves CUDA 12.4, fastwsi needs 13.0",
         ),
-        ({}, {"torch_cuda": ""}, "problem", "torch", "CPU build"),
+        ({}, {"torch_cuda": ""}, "note", "torch", "CPU build"),
+        ({"gpus_uncovered": ("Old (6.1)",)}, {}, "problem", "GPU", "no kernels for Old (6.1)"),
         ({"gpus": (), "driver_cuda": 0}, {}, "note", "GPU", "no NVIDIA driver found"),
         ({"gpus": ()}, {}, "note", "GPU", "check nvidia-smi"),
         ({"gpus": ()}, {"hidden_gpus": 2}, "note", "GPU", "2 hidden by CUDA_VISIBLE_DEVICES"),

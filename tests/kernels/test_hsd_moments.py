@@ -127,7 +127,16 @@ def test_json_and_pickle_give_back_the_same_bits(image):
     assert json.loads(moments.to_json())["count"] == image[..., 0].size
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"count": 1}', '{"count": -1}'])
+WHOLE = HsdMoments.empty().to_json()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"count": 1}', '{"count": -1}'),
+        *(WHOLE.replace('"count": 0', f'"count": {count}') for count in ("1e999", "1.7", "-1", "true_")),
+    ],
+)
 def test_json_of_something_else_is_refused(text):
     with pytest.raises(ValueError, match="HsdMoments"):
         HsdMoments.from_json(text)
@@ -138,6 +147,7 @@ def test_json_of_something_else_is_refused(text):
     [
         ({"count": -1}, "count"),
         ({"density_mean": float("nan")}, "finite"),
+        ({"density_variance": -1e-9}, "variances of 0 or more"),
         ({"chroma_covariance": ((1.0, 0.1), (0.2, 1.0))}, "symmetric"),
     ],
 )

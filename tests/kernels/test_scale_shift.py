@@ -114,11 +114,32 @@ def test_grad_is_recorded_only_where_it_is_wanted():
     assert not kernels.scale_shift(x.detach(), [1, 1], [0, 0]).requires_grad
 
 
-def test_opcheck():
-    from fastwsi.kernels.torch_ops import scale_shift_op
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, at first use
+def test_forward_mode_carries_the_tangent():
+    from torch.autograd import forward_ad
 
-    for x in (torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, requires_grad=True)):
-        torch.library.opcheck(scale_shift_op, (x, [1.0, 2.0, 3.0], [0.0, 1.0, 2.0]))
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.zeros(1, 2, 3), torch.ones(1, 2, 3))
+        tangent = forward_ad.unpack_dual(kernels.scale_shift(dual, [2.0, -3.0], [5.0, 5.0])).tangent
+    assert tangent.tolist() == [[[2.0] * 3, [-3.0] * 3]]
+
+
+def test_writing_into_a_tensor_that_backward_needs_is_noticed():
+    x, w = torch.ones(1, 2, 3), torch.ones(1, 2, 3, requires_grad=True)
+    y = (x * w).sum()
+    kernels.scale_shift(x, [100.0, 100.0], [0.0, 0.0], x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_out_under_inference_mode_and_no_grad():
+    with torch.inference_mode():
+        x = torch.ones(1, 2, 3)
+        assert kernels.scale_shift(x, [2.0, 3.0], [0.0, 0.0], x).sum() == 15
+    parameter = torch.nn.Parameter(torch.ones(1, 2, 3))
+    with torch.no_grad():
+        kernels.scale_shift(parameter, [2.0, 3.0], [0.0, 0.0], parameter)
+    assert parameter.sum().item() == 15
 
 
 def test_wrong_arguments_say_what_they_got_and_what_is_expected():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from fastwsi import kernels
+from fastwsi.kernels import torch_ops
 from kernels.arrays import tissue
 
 SOURCE = kernels.hsd_moments(tissue(np.random.default_rng(0), (64, 64)))
@@ -23,6 +25,45 @@ def test_compiles_into_one_graph():
     torch.testing.assert_close(compiled(images), preprocess(images), rtol=0, atol=0)
     other = torch.from_numpy(tissue(np.random.default_rng(3), (3, 40, 24)))
     torch.testing.assert_close(compiled(other), preprocess(other), rtol=0, atol=0)
+
+
+def test_a_compiled_call_follows_its_source():
+    """Other statistics in one compiled function, the reference itself first: none may be mistaken."""
+    images = torch.from_numpy(tissue(np.random.default_rng(6), (2, 16, 24)))
+    sources = [TARGET, *(kernels.hsd_moments(tissue(np.random.default_rng(k), (50, 50))) for k in range(3))]
+
+    def run(pixels, source):
+        return kernels.hsd_normalize(pixels, source, TARGET, dtype="float32")
+
+    compiled = torch.compile(run, backend="aot_eager")
+    for source in sources:
+        torch.testing.assert_close(compiled(images, source), run(images, source), rtol=0, atol=0)
+    per_image = torch.compile(run, backend="aot_eager")
+    for pair in (sources[:2], sources[2:]):
+        torch.testing.assert_close(per_image(images, pair), run(images, pair), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*singular.*:RuntimeWarning")
+def test_a_singular_source_compiles():
+    images = torch.full((1, 8, 8, 3), 200, dtype=torch.uint8)
+    flat = kernels.hsd_moments(images)
+
+    def run(pixels):
+        return kernels.hsd_normalize(pixels, flat, TARGET)
+
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(images), run(images))
+
+
+def test_opcheck():
+    for x in (torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, requires_grad=True)):
+        torch.library.opcheck(torch_ops.scale_shift_op, (x, [1.0, 2.0, 3.0], [0.0, 1.0, 2.0]))
+    images = torch.from_numpy(tissue(np.random.default_rng(7), (2, 8, 12)))
+    numbers = [*SOURCE.numbers(), *TARGET.numbers()]
+    for pixels in (images, images.transpose(1, 2)):
+        for dtype in ("uint8", "float16"):
+            arguments = (pixels, numbers, [1 / 255] * 3, [0.0] * 3, dtype)
+            torch.library.opcheck(torch_ops.hsd_normalize_op, arguments)
 
 
 def test_compiled_gradient_equals_the_eager_one():

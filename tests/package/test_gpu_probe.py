@@ -31,7 +31,8 @@ UUIDS = ["GPU-a0", "GPU-b0", "GPU-b1"]
         ("GPU-a", [0]),
         ("GPU-b1,0", [2, 0]),
         ("GPU-b", []),  # two would match
-        ("MIG-1234", []),
+        ("MIG-1234", [0]),
+        ("MIG-GPU-b0/1/0,0", [1]),
     ],
 )
 def test_visible_gpus_reads_the_variable_as_cuda_does(environment, shown):
@@ -54,7 +55,7 @@ def on_machine(folder: Path, code: str, **environment: str) -> subprocess.Comple
     clean = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     return subprocess.run(
         [sys.executable, *code.split("\n", 1)] if code.startswith("-m") else [sys.executable, "-c", code],
-        env={**clean, "LD_LIBRARY_PATH": str(folder), **environment},
+        env={**clean, "LD_LIBRARY_PATH": f"{folder}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -69,6 +70,18 @@ def probe(folder: Path, **environment: str) -> list:
     result = on_machine(folder, code, **environment)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
+
+
+def test_probing_does_not_touch_the_cuda_driver(fake_library):
+    """A driver library that aborts the process when it is loaded stands in CUDA's place."""
+    source = fake_library / "libcuda.c"
+    source.write_text("#include <stdlib.h>\n__attribute__((constructor)) void loaded(void) { abort(); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", fake_library / "libcuda.so.1", source], check=True)
+    bait = "import ctypes; ctypes.CDLL('libcuda.so.1')"
+    assert on_machine(fake_library, bait).returncode != 0, "the trap must be armed"
+    code = "import fastwsi; fastwsi.cuda_available(); fastwsi.build_info(); import fastwsi.kernels"
+    assert on_machine(fake_library, code, FAKE_GPUS="1", FAKE_DRIVER="13000").returncode == 0
+    (fake_library / "libcuda.so.1").unlink()
 
 
 def test_probe_reports_what_the_driver_says(fake_library):
@@ -92,8 +105,8 @@ def test_doctor_says_when_the_driver_is_too_old(fake_library):
     assert result.returncode != 0  # no command given: shows the help
     code = "import sys; sys.argv = ['fastwsi', 'doctor']; from fastwsi.cli import main; main()"
     result = on_machine(fake_library, code, FAKE_GPUS="1", FAKE_DRIVER="11040", COLUMNS="300")
-    assert result.returncode == 1
     if _core.cuda_runtime_version:
+        assert result.returncode == 1
         assert "older than the CUDA runtime inside fastwsi: it serves CUDA 11.4" in result.stdout
     else:
         assert "a GPU is here, but fastwsi was built without CUDA" in result.stdout

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Pair = tuple[float, float]
 Matrix = tuple[Pair, Pair]
@@ -69,6 +69,8 @@ class HsdMoments:
         ]
         if self.count < 0 or not all(math.isfinite(x) for x in numbers):
             raise ValueError(f"HsdMoments: got {self!r}, expected a count of 0 or more and finite numbers")
+        if min(self.density_variance, self.chroma_covariance[0][0], self.chroma_covariance[1][1]) < 0:
+            raise ValueError(f"HsdMoments: got {self!r}, expected variances of 0 or more")
         if self.chroma_covariance[0][1] != self.chroma_covariance[1][0]:
             raise ValueError(f"chroma_covariance: got {self.chroma_covariance}, expected a symmetric matrix")
 
@@ -96,6 +98,23 @@ class HsdMoments:
             mean_d * _LN2,
             dd / count * _LN2**2,
         )
+
+    def numbers(self) -> tuple[float, ...]:
+        """Return what a normalisation needs as 7 plain numbers; ``from_numbers`` reads them."""
+        (xx, xy), (_, yy) = self.chroma_covariance
+        return (*self.chroma_mean, xx, xy, yy, self.density_mean, self.density_variance)
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[float]) -> HsdMoments:
+        """Build from ``numbers``, with a count of 1.
+
+        Examples
+        --------
+        >>> HsdMoments.from_numbers(HsdMoments.empty().numbers()).chroma_mean
+        (0.0, 0.0)
+        """
+        mean_x, mean_y, xx, xy, yy, density, variance = numbers
+        return cls(1, (mean_x, mean_y), ((xx, xy), (xy, yy)), density, variance)
 
     def __add__(self, other: HsdMoments) -> HsdMoments:
         if not isinstance(other, HsdMoments):
@@ -145,6 +164,8 @@ class HsdMoments:
             fields = json.loads(text)
             (xx, xy), (yx, yy) = fields["chroma_covariance"]
             mean_x, mean_y = fields["chroma_mean"]
+            if not isinstance(fields["count"], int):
+                raise TypeError(f"count: got {fields['count']!r}, expected a whole number")
             return cls(
                 int(fields["count"]),
                 (float(mean_x), float(mean_y)),
@@ -258,10 +279,10 @@ def colour_transform(source: HsdMoments, target: HsdMoments) -> tuple[float, ...
     if _smallest_eigenvalue(cov) < MIN_CHROMA_VARIANCE or variance < MIN_DENSITY_VARIANCE:
         # The text never varies, so Python's default filter shows it once for each caller.
         warnings.warn(
-            "the source's stain statistics are singular (nearly all its pixels have one colour or one "
-            f"density): variances below {MIN_CHROMA_VARIANCE:g} are raised to it",
+            "the source's stain statistics are singular (its pixels have nearly one density, or colours on "
+            f"a point or a line): variances below {MIN_CHROMA_VARIANCE:g} are raised to it",
             RuntimeWarning,
-            stacklevel=4,  # the caller of hsd_normalize
+            stacklevel=3,  # the caller of hsd_normalize
         )
     t = chroma_map(_raise_to(cov, MIN_CHROMA_VARIANCE), _raise_to(target.chroma_covariance, 0.0))
     gain = math.sqrt(max(0.0, target.density_variance) / max(variance, MIN_DENSITY_VARIANCE))

@@ -12,6 +12,7 @@ import torch
 
 from fastwsi import _arrays, _core
 from fastwsi.kernels.hsd import hsd_moments, output_shape
+from fastwsi.kernels.hsd_statistics import HsdMoments, colour_transform
 from fastwsi.kernels.pixels import scale_shift_forward
 
 
@@ -32,6 +33,12 @@ class ScaleShift(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """Scale the gradient, through this function again: so the second derivative exists as well."""
         return ScaleShift.apply(grads[0], ctx.scale, [0.0] * len(ctx.scale)), None, None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
+        """Scale the tangent, for forward-mode differentiation."""
+        tangent: torch.Tensor = tangents[0]
+        return scale_shift_forward(tangent, ctx.scale, [0.0] * len(ctx.scale))
 
 
 @torch.library.custom_op("fastwsi::scale_shift", mutates_args=())
@@ -56,15 +63,22 @@ def _scale_shift_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, N
 scale_shift_op.register_autograd(_scale_shift_backward, setup_context=_scale_shift_setup)
 
 
+_NUMBERS = 7  # of one HsdMoments
+
+
 @torch.library.custom_op("fastwsi::hsd_normalize", mutates_args=())
 def hsd_normalize_op(
-    images: torch.Tensor,
-    transforms: list[float],
-    scale: list[float],
-    shift: list[float],
-    dtype: str,
+    images: torch.Tensor, moments: list[float], scale: list[float], shift: list[float], dtype: str
 ) -> torch.Tensor:
-    """Run ``hsd_normalize`` as an operator that torch does not look into."""
+    """Run ``hsd_normalize`` as an operator that torch does not look into.
+
+    ``moments``: the numbers of each source, then of the target. They are folded here and not before: torch
+    would trace the arithmetic symbolically and take minutes.
+    """
+    *sources, target = (
+        HsdMoments.from_numbers(moments[i : i + _NUMBERS]) for i in range(0, len(moments), _NUMBERS)
+    )
+    transforms = [number for source in sources for number in colour_transform(source, target)]
     out = _arrays.empty(images, output_shape(images.shape, dtype), dtype)
     _core.hsd_normalize(images, out, transforms, scale, shift, _arrays.stream_of(images))
     return out  # type: ignore[no-any-return]
@@ -72,11 +86,7 @@ def hsd_normalize_op(
 
 @hsd_normalize_op.register_fake
 def _(
-    images: torch.Tensor,
-    transforms: list[float],
-    scale: list[float],
-    shift: list[float],
-    dtype: str,
+    images: torch.Tensor, moments: list[float], scale: list[float], shift: list[float], dtype: str
 ) -> torch.Tensor:
     return images.new_empty(output_shape(images.shape, dtype), dtype=getattr(torch, dtype))
 
