@@ -170,6 +170,7 @@ def test_one_operation_has_one_name_in_every_room(operation):
     family, name = operation.split("/")
     stem = NATIVE / "kernels" / family / name
     files = [f"{stem}{end}" for end in (".h", "_cpu.cpp", "_avx2.cpp", "_cuda.cu", "_cuda_stub.cpp")]
+    files += [ROOT / "benchmarks" / f"bench_{family}.py"]
     files += [NATIVE / "bindings" / f"bind_{family}.cpp", PACKAGE / "kernels" / f"{family}.py"]
     files += [
         ROOT / "tests" / "kernels" / f"test_{name}.py",

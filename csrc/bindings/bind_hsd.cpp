@@ -79,16 +79,18 @@ void hsd_normalize(py::handle images_object, py::handle out_object, const std::v
         args.planes.scale[c] = static_cast<float>(scale[static_cast<std::size_t>(c)]);
         args.planes.shift[c] = static_cast<float>(shift[static_cast<std::size_t>(c)]);
     }
-    const Running running;
+    std::vector<HsdNormalizeArgs> each(static_cast<std::size_t>(count), args);
     for (std::int64_t i = 0; i < count; ++i) {
-        args.input = static_cast<const std::uint8_t*>(images->data) + i * images->stride[0];
-        args.output = static_cast<char*>(out->data) + i * out->stride[0];
-        args.transform = transform_from(transforms.data() + kValues * static_cast<std::size_t>(i));
-        if (images->device == Device::cpu) {
-            hsd_normalize_cpu(args);
-        } else {
-            hsd_normalize_cuda(args, images->device_index, reinterpret_cast<void*>(stream));
-        }
+        HsdNormalizeArgs& image = each[static_cast<std::size_t>(i)];
+        image.input = static_cast<const std::uint8_t*>(images->data) + i * images->stride[0];
+        image.output = static_cast<char*>(out->data) + i * out->stride[0];
+        image.transform = transform_from(transforms.data() + kValues * static_cast<std::size_t>(i));
+    }
+    const Running running;
+    if (images->device == Device::cpu) {
+        hsd_normalize_cpu(each.data(), count);
+    } else {
+        hsd_normalize_cuda(each.data(), count, images->device_index, reinterpret_cast<void*>(stream));
     }
 }
 

@@ -165,8 +165,17 @@ def test_chroma_map_carries_one_covariance_into_the_other(a, b, floor):
         np.testing.assert_allclose(t, reference.chroma_map(source, target), atol=1e-9)
 
 
-def test_one_source_per_image_equals_one_call_per_image():
-    batch = tissue(np.random.default_rng(6), (4, 33, 47))
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_one_source_per_image_equals_one_call_per_image(level, threads):
+    """Bit for bit, on other threads too: the SIMD level of the caller counts."""
+    fastwsi.set_num_threads(threads)
+    with kernels.simd_level(level):
+        assert_one_source_per_image()
+
+
+def assert_one_source_per_image():
+    batch = tissue(np.random.default_rng(6), (40, 33, 47))
     sources = [moments_of(image) for image in batch]
     for dtype in ("uint8", "float32"):
         together = kernels.hsd_normalize(batch, sources, TARGET, dtype=dtype)

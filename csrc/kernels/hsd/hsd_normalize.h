@@ -34,7 +34,8 @@ struct HsdNormalizeArgs {
     HsdPlaneScale planes;  // unused for u8
 };
 
-void hsd_normalize_cpu(const HsdNormalizeArgs& args);
-void hsd_normalize_cuda(const HsdNormalizeArgs& args, int device, void* stream);
+// `count` images (or whole batches that share a transform), each with its own arguments but one dtype.
+void hsd_normalize_cpu(const HsdNormalizeArgs* images, std::int64_t count);
+void hsd_normalize_cuda(const HsdNormalizeArgs* images, std::int64_t count, int device, void* stream);
 
 }  // namespace fastwsi

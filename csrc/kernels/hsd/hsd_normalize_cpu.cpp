@@ -58,17 +58,30 @@ void for_each_run(const HsdNormalizeArgs& args, const Run& run) {
     });
 }
 
+// Run<...>{args, function} on every image. Threads share out small images whole, since one alone has too few
+// tasks for all of them; `function` was chosen on the calling thread, whose SIMD level counts.
+template <class Run, class Function>
+void for_each_image(const HsdNormalizeArgs* images, std::int64_t count, Function* function) {
+    constexpr std::int64_t kSmall = 32 * kTaskPositions;
+    const std::int64_t together = count > 0 && images->grid.positions() < kSmall ? 1 : count;
+    parallel_for(count, together, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) for_each_run(images[i], Run{images[i], function});
+    });
+}
+
 }  // namespace
 
-void hsd_normalize_cpu(const HsdNormalizeArgs& args) {
-    switch (args.output_dtype) {
-        case DType::u8: return for_each_run(args, PixelRun{args, FASTWSI_SELECT(hsd_normalize_pixels)});
+void hsd_normalize_cpu(const HsdNormalizeArgs* images, std::int64_t count) {
+    if (count == 0) return;
+    switch (images->output_dtype) {
+        case DType::u8: return for_each_image<PixelRun>(images, count, FASTWSI_SELECT(hsd_normalize_pixels));
         case DType::f16:
-            return for_each_run(args, PlaneRun<Half>{args, FASTWSI_SELECT(hsd_normalize_planes_f16)});
+            return for_each_image<PlaneRun<Half>>(images, count, FASTWSI_SELECT(hsd_normalize_planes_f16));
         case DType::bf16:
-            return for_each_run(args, PlaneRun<BFloat16>{args, FASTWSI_SELECT(hsd_normalize_planes_bf16)});
+            return for_each_image<PlaneRun<BFloat16>>(images, count,
+                                                      FASTWSI_SELECT(hsd_normalize_planes_bf16));
         default:  // f32; the bindings admit no other
-            return for_each_run(args, PlaneRun<float>{args, FASTWSI_SELECT(hsd_normalize_planes_f32)});
+            return for_each_image<PlaneRun<float>>(images, count, FASTWSI_SELECT(hsd_normalize_planes_f32));
     }
 }
 

@@ -143,16 +143,18 @@ void launch(const HsdNormalizeArgs& args, int processors, cudaStream_t stream) {
 
 }  // namespace
 
-void hsd_normalize_cuda(const HsdNormalizeArgs& args, int device, void* stream) {
+void hsd_normalize_cuda(const HsdNormalizeArgs* images, std::int64_t count, int device, void* stream) {
     const DeviceGuard guard(device);
-    if (args.grid.positions() == 0) return;
     const int processors = multiprocessors(device);
     const cudaStream_t queue = static_cast<cudaStream_t>(stream);
-    switch (args.output_dtype) {
-        case DType::u8: return launch<std::uint8_t>(args, processors, queue);
-        case DType::f16: return launch<Half>(args, processors, queue);
-        case DType::bf16: return launch<BFloat16>(args, processors, queue);
-        default: return launch<float>(args, processors, queue);
+    for (const HsdNormalizeArgs* image = images; image != images + count; ++image) {
+        if (image->grid.positions() == 0) continue;
+        switch (image->output_dtype) {
+            case DType::u8: launch<std::uint8_t>(*image, processors, queue); break;
+            case DType::f16: launch<Half>(*image, processors, queue); break;
+            case DType::bf16: launch<BFloat16>(*image, processors, queue); break;
+            default: launch<float>(*image, processors, queue); break;
+        }
     }
 }
 

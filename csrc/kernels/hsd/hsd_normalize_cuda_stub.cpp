@@ -3,6 +3,6 @@
 
 namespace fastwsi {
 
-void hsd_normalize_cuda(const HsdNormalizeArgs&, int, void*) { throw_built_without_cuda(); }
+void hsd_normalize_cuda(const HsdNormalizeArgs*, std::int64_t, int, void*) { throw_built_without_cuda(); }
 
 }  // namespace fastwsi
