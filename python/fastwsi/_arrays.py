@@ -105,10 +105,11 @@ def empty_like(array: Any) -> Any:
     >>> empty_like(np.zeros((2, 3), order="F")).flags.f_contiguous
     True
     """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return torch.empty_like(array)
     if isinstance(array, np.ndarray):
         return np.empty_like(array, subok=False)
-    if framework_of(array, "array") == "torch":
-        return sys.modules["torch"].empty_like(array, requires_grad=False)
     with array.device:
         return sys.modules["cupy"].empty_like(array)
 

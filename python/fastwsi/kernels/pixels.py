@@ -55,14 +55,13 @@ def scale_shift(x: Array, scale: Sequence[float], shift: Sequence[float], out: A
 
 def scale_shift_forward(x: Array, scale: list[float], shift: list[float], out: Array | None = None) -> Array:
     """Run the kernel on checked arguments, without autograd."""
-    given = out
     if out is None:
-        out = _arrays.empty_like(x)
-    else:
-        _arrays.check_out(out, x)
+        fresh = _arrays.empty_like(x)
+        _core.scale_shift(_arrays.plain(x), fresh, scale, shift, _arrays.stream_of(x))
+        return fresh  # type: ignore[no-any-return]
+    _arrays.check_out(out, x)
     _core.scale_shift(_arrays.plain(x), _arrays.plain(out), scale, shift, _arrays.stream_of(x))
-    if given is not None:
-        _arrays.mark_written(given)
+    _arrays.mark_written(out)
     return out
 
 
