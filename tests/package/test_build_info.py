@@ -29,44 +29,32 @@ def test_build_info_prints_for_people():
     assert "GCC" in text or "Clang" in text
 
 
+def with_simd(level: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process whose environment asks for a SIMD level."""
+    environment = {**os.environ, "FASTWSI_SIMD": level}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+SHOW_LEVEL = "import fastwsi; print(fastwsi.build_info().simd_chosen)"
+
+
 def test_build_info_survives_a_wrong_simd_request():
-    code = "import fastwsi; print(fastwsi.build_info().simd_chosen)"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "FASTWSI_SIMD": "altivec"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "FASTWSI_SIMD: no code for SIMD level 'altivec' in this build; expected one of baseline" in (
-        result.stdout
-    )
+    expected = "FASTWSI_SIMD: no code for SIMD level 'altivec' in this build; expected one of baseline"
+    assert expected in with_simd("altivec", SHOW_LEVEL).stdout
 
 
 def test_a_wrong_simd_request_stops_kernels_with_the_same_words():
     code = "import numpy as np, fastwsi; fastwsi.kernels.hsd_moments(np.zeros((2, 2, 3), np.uint8))"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "FASTWSI_SIMD": "altivec"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = with_simd("altivec", code)
     assert result.returncode == 1
     assert "ValueError: FASTWSI_SIMD: no code for SIMD level 'altivec'" in result.stderr
 
 
 def test_simd_request_of_the_environment_is_used():
-    code = "import fastwsi; print(fastwsi.build_info().simd_chosen)"
     for level in _core.simd_usable():
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "FASTWSI_SIMD": level},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert result.stdout.strip() == level
+        assert with_simd(level, SHOW_LEVEL).stdout.strip() == level
 
 
 def test_simd_level_nests_and_refuses_what_is_not_there():
