@@ -24,15 +24,64 @@ typedef std::uint32_t u32x8 __attribute__((vector_size(32)));
 FASTWSI_INLINE f32x8 splat8(float x) { return f32x8{x, x, x, x, x, x, x, x}; }
 FASTWSI_INLINE f64x4 splat4(double x) { return f64x4{x, x, x, x}; }
 
-// NaN becomes `low`, as the comparison fails.
-FASTWSI_INLINE f32x8 clamp8(f32x8 x, float low, float high) {
-    const f32x8 lows = splat8(low), highs = splat8(high);
+// Where x is NaN, both give y. Intrinsics, since the compiler does not see max and min in a select.
 #if defined(__AVX2__)
-    // The compiler does not see max and min in the selects below.
-    return (f32x8)_mm256_min_ps(_mm256_max_ps((__m256)x, (__m256)lows), (__m256)highs);
+FASTWSI_INLINE f32x8 larger(f32x8 x, f32x8 y) { return (f32x8)_mm256_max_ps((__m256)x, (__m256)y); }
+FASTWSI_INLINE f32x8 smaller(f32x8 x, f32x8 y) { return (f32x8)_mm256_min_ps((__m256)x, (__m256)y); }
+FASTWSI_INLINE f32x8 root(f32x8 x) { return (f32x8)_mm256_sqrt_ps((__m256)x); }
 #else
-    x = x > lows ? x : lows;
-    return x < highs ? x : highs;
+FASTWSI_INLINE f32x8 larger(f32x8 x, f32x8 y) { return x > y ? x : y; }
+FASTWSI_INLINE f32x8 smaller(f32x8 x, f32x8 y) { return x < y ? x : y; }
+FASTWSI_INLINE f32x8 root(f32x8 x) {
+    for (int i = 0; i < 8; ++i) x[i] = __builtin_sqrtf(x[i]);
+    return x;
+}
+#endif
+FASTWSI_INLINE f32x8 magnitude(f32x8 x) { return (f32x8)((i32x8)x & 0x7fffffff); }
+FASTWSI_INLINE f32x8 choose(i32x8 condition, f32x8 x, f32x8 y) { return condition ? x : y; }
+FASTWSI_INLINE bool any(i32x8 condition) {
+#if defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)condition) != 0;
+#else
+    std::int32_t found = 0;
+    for (int i = 0; i < 8; ++i) found |= condition[i];
+    return found != 0;
+#endif
+}
+
+// NaN becomes `low`.
+FASTWSI_INLINE f32x8 clamp8(f32x8 x, float low, float high) {
+    return smaller(larger(x, splat8(low)), splat8(high));
+}
+
+// The two halves added up in float64.
+FASTWSI_INLINE f64x4 widened_sum(f32x8 x) {
+    typedef float f32x4 __attribute__((vector_size(16)));
+    f32x4 halves[2];
+    memcpy(halves, &x, sizeof x);
+    return __builtin_convertvector(halves[0], f64x4) + __builtin_convertvector(halves[1], f64x4);
+}
+
+// Eight interleaved pixels to three planes; reads these 24 bytes and no more.
+FASTWSI_INLINE void load_rgb8(const std::uint8_t* p, f32x8 (&rgb)[3]) {
+#if defined(__AVX2__)
+    // Pixels 0 to 3 stand at the start of the low lane, pixels 4 to 7 at the end of the high one.
+    const __m256i bytes = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)), 1);
+    constexpr char z = -128;  // a zero byte
+    const __m256i red = _mm256_setr_epi8(0, z, z, z, 3, z, z, z, 6, z, z, z, 9, z, z, z,  //
+                                         4, z, z, z, 7, z, z, z, 10, z, z, z, 13, z, z, z);
+    const __m256i green = _mm256_setr_epi8(1, z, z, z, 4, z, z, z, 7, z, z, z, 10, z, z, z,  //
+                                           5, z, z, z, 8, z, z, z, 11, z, z, z, 14, z, z, z);
+    const __m256i blue = _mm256_setr_epi8(2, z, z, z, 5, z, z, z, 8, z, z, z, 11, z, z, z,  //
+                                          6, z, z, z, 9, z, z, z, 12, z, z, z, 15, z, z, z);
+    rgb[0] = (f32x8)_mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, red));
+    rgb[1] = (f32x8)_mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, green));
+    rgb[2] = (f32x8)_mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, blue));
+#else
+    for (int c = 0; c < 3; ++c)
+        for (int i = 0; i < 8; ++i) rgb[c][i] = static_cast<float>(p[3 * i + c]);
 #endif
 }
 

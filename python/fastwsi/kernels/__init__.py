@@ -4,8 +4,18 @@ Arrays may be numpy's, torch's or cupy's, on the CPU or on a GPU; each function 
 """
 
 from fastwsi._native import simd_level
+from fastwsi.kernels.augment import augment_patches
 from fastwsi.kernels.hsd import hsd_moments, hsd_normalize
 from fastwsi.kernels.hsd_statistics import HsdMoments
+from fastwsi.kernels.patch_params import PatchParams
 from fastwsi.kernels.pixels import scale_shift
 
-__all__ = ["HsdMoments", "hsd_moments", "hsd_normalize", "scale_shift", "simd_level"]
+__all__ = [
+    "HsdMoments",
+    "PatchParams",
+    "augment_patches",
+    "hsd_moments",
+    "hsd_normalize",
+    "scale_shift",
+    "simd_level",
+]

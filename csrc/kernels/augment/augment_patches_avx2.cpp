@@ -1,0 +1,1 @@
+#include "kernels/augment/augment_patches_rows.inl"

@@ -1,0 +1,117 @@
+// Included by augment_patches_cpu.cpp and augment_patches_avx2.cpp: the same code, each with its own flags.
+#include <cstring>
+
+#include "kernels/augment/augment_patches_rows.h"
+#include "kernels/augment/colour_rows.inl"
+
+namespace fastwsi::FASTWSI_ISA {
+namespace {
+
+// Packed bytes as blocks of planes.
+struct PixelLoader {
+    const std::uint8_t* in;
+    std::int64_t n;
+
+    void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
+        const std::uint8_t* p = in + 3 * i;
+        std::uint8_t rest[3 * kBlock];
+        if (i + kBlock > n) {  // nothing behind the last pixel may be touched
+            const std::size_t left = static_cast<std::size_t>(3 * (n - i));
+            memset(rest, 0, sizeof rest);
+            memcpy(rest, p, left);
+            p = rest;
+        }
+        load_rgb8(p, x[0]);
+        load_rgb8(p + 24, x[1]);
+    }
+};
+
+// With `planes`, also keeps the values there.
+template <ColourMode Mode, bool Keep>
+void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, const FloatPlanes& planes,
+             double (&sums)[3]) {
+    // Few enough additions in float32 that their rounding stays below a unit in the last place of one value.
+    constexpr std::int64_t kGroup = 4 * kBlock;
+    const PixelMap map = given;
+    const PixelLoader load{in, n};
+    f64x4 total[3] = {};
+    f32x8 x[2][3];
+    std::int64_t i = 0;
+    while (i + kBlock <= n) {
+        f32x8 group[3] = {};
+        const std::int64_t end = i + kGroup < n ? i + kGroup : n;
+        for (; i + kBlock <= end; i += kBlock) {
+            load(i, x);
+            for (int half = 0; half < 2; ++half) colour_pixel<Mode>(map, x[half]);
+            for (int c = 0; c < 3; ++c) {
+                group[c] += x[0][c] + x[1][c];
+                if (Keep)
+                    for (int half = 0; half < 2; ++half) store8(x[half][c], planes.of[c] + i + 8 * half);
+            }
+        }
+        for (int c = 0; c < 3; ++c) total[c] += widened_sum(group[c]);
+    }
+    if (i < n) {
+        load(i, x);
+        for (int half = 0; half < 2; ++half) colour_pixel<Mode>(map, x[half]);
+        for (int c = 0; c < 3; ++c)
+            for (std::int64_t k = 0; k < n - i; ++k) {
+                total[c][0] += static_cast<double>(x[k / 8][c][k % 8]);
+                if (Keep) planes.of[c][i + k] = x[k / 8][c][k % 8];
+            }
+    }
+    for (int c = 0; c < 3; ++c) sums[c] += (total[c][0] + total[c][1]) + (total[c][2] + total[c][3]);
+}
+
+template <bool Keep>
+void sum_in_mode(const std::uint8_t* in, std::int64_t n, const PixelMap& map, const FloatPlanes& planes,
+                 double (&sums)[3]) {
+    switch (map.mode) {
+        case ColourMode::plain: return sum_run<ColourMode::plain, Keep>(in, n, map, planes, sums);
+        case ColourMode::saturation: return sum_run<ColourMode::saturation, Keep>(in, n, map, planes, sums);
+        case ColourMode::hue: return sum_run<ColourMode::hue, Keep>(in, n, map, planes, sums);
+        case ColourMode::done: return;  // nothing is left to do for it
+    }
+}
+
+// Planes of values as blocks.
+struct PlaneLoader {
+    FloatPlanes planes;
+    std::int64_t n;
+
+    void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
+        if (i + kBlock <= n) {
+            for (int c = 0; c < 3; ++c)
+                for (int half = 0; half < 2; ++half) x[half][c] = load8(planes.of[c] + i + 8 * half);
+            return;
+        }
+        for (int c = 0; c < 3; ++c) {
+            float rest[kBlock] = {};
+            memcpy(rest, planes.of[c] + i, static_cast<std::size_t>(n - i) * sizeof(float));
+            for (int half = 0; half < 2; ++half) x[half][c] = load8(rest + 8 * half);
+        }
+    }
+};
+
+}  // namespace
+
+void patch_sums(const std::uint8_t* in, std::int64_t n, const PixelMap& map, double (&sums)[3]) {
+    sum_in_mode<false>(in, n, map, {}, sums);
+}
+
+void patch_begin(const std::uint8_t* in, std::int64_t n, const PixelMap& map, const FloatPlanes& planes,
+                 double (&sums)[3]) {
+    sum_in_mode<true>(in, n, map, planes, sums);
+}
+
+void patch_end(const FloatPlanes& planes, std::int64_t n, std::uint32_t number, const PixelMap& map) {
+    store_planes<ColourMode::done, float>(PlaneLoader{planes, n}, n, number, map,
+                                          {planes.of[0], planes.of[1], planes.of[2]});
+}
+
+void patch_store(const std::uint8_t* in, std::int64_t n, std::uint32_t number, const PixelMap& map,
+                 DType dtype, void* const (&planes)[3]) {
+    store_run(PixelLoader{in, n}, n, number, map, dtype, planes);
+}
+
+}  // namespace fastwsi::FASTWSI_ISA
