@@ -16,4 +16,5 @@ PYBIND11_MODULE(_core, m) {
     fastwsi::register_runtime(m);
     fastwsi::register_hsd(m);
     fastwsi::register_pixels(m);
+    fastwsi::register_warp(m);
 }

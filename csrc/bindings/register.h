@@ -10,5 +10,6 @@ void register_build(pybind11::module_& m);
 void register_hsd(pybind11::module_& m);
 void register_pixels(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
+void register_warp(pybind11::module_& m);
 
 }  // namespace fastwsi

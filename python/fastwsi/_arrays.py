@@ -114,6 +114,24 @@ def empty_like(array: Any) -> Any:
         return sys.modules["cupy"].empty_like(array)
 
 
+def beside(array: np.ndarray[Any, Any], like: Any) -> Any:
+    """Return a numpy array's values as an array of the framework and on the device of ``like``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> beside(np.ones(2), torch.zeros(1))
+    tensor([1., 1.], dtype=torch.float64)
+    """
+    framework = framework_of(like, "like")
+    if framework == "torch":
+        return sys.modules["torch"].from_numpy(array).to(like.device, non_blocking=True)
+    if framework == "cupy":
+        with like.device:
+            return sys.modules["cupy"].asarray(array)
+    return array
+
+
 def is_gpu(array: Any) -> bool:
     """Tell whether an array lives on a GPU.
 

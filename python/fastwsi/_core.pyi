@@ -37,3 +37,16 @@ def hsd_moments_central(
     sums: Sequence[float],
 ) -> tuple[float, float, float, float, float, float, float, float]: ...
 def scale_shift(x: Any, out: Any, scale: Sequence[float], shift: Sequence[float], stream: int) -> None: ...
+def warp(
+    source: Any,
+    out: Any,
+    matrix: Sequence[float],
+    displacement: Any,
+    cubic: bool,
+    bilinear: bool,
+    geometry: Sequence[int],
+    fill: Sequence[int],
+    channels_first: bool,
+    table: Any,
+    stream: int,
+) -> None: ...

@@ -9,6 +9,8 @@ from fastwsi.kernels.hsd import hsd_moments, hsd_normalize
 from fastwsi.kernels.hsd_statistics import HsdMoments
 from fastwsi.kernels.patch_params import PatchParams
 from fastwsi.kernels.pixels import scale_shift
+from fastwsi.kernels.warp import warp
+from fastwsi.kernels.warp_boxes import WarpBox, warp_source_boxes
 
 __all__ = [
     "HsdMoments",

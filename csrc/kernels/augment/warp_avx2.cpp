@@ -1,0 +1,1 @@
+#include "kernels/augment/warp_rows.inl"

@@ -1,0 +1,197 @@
+"""Resampling of large images, any band of the result at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from fastwsi import _arrays, _core
+from fastwsi.kernels.augment import plane_scale
+from fastwsi.kernels.patch_params import PatchParams
+from fastwsi.kernels.warp_boxes import Pair, WarpGeometry, check_source_holds, checked_pair
+
+if TYPE_CHECKING:
+    from fastwsi._arrays import Array
+
+_DTYPES = ("uint8", "float32", "float16", "bfloat16")
+
+
+def warp(
+    source: Array,
+    matrix: Any,
+    displacement: Any = None,
+    out: Array | None = None,
+    *,
+    size: Pair | None = None,
+    rows: Pair | None = None,
+    columns: Pair | None = None,
+    origin: Pair = (0, 0),
+    full_size: Pair | None = None,
+    fill: int | Sequence[int] = 255,
+    order: Literal[0, 1] = 1,
+    upsampling: Literal["cubic", "linear"] = "cubic",
+    colour: PatchParams | None = None,
+    dtype: Any = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    layout: Literal["HWC", "CHW"] = "HWC",
+) -> Array:
+    """Rotate, scale, shear, move and bend an image, or compute just a band of the result.
+
+    Output pixel (x, y) shows the source at ``matrix @ (x, y, 1) + displacement(x, y)``, where the centres of
+    pixels are whole numbers (OpenCV's ``WARP_INVERSE_MAP``). Rows can be asked for in any pieces, from all of
+    the source or from a rectangle of it, and are the same bit for bit: an image of any size passes through
+    in bands without ever existing whole.
+
+    Parameters
+    ----------
+    source : uint8 array, shape (height, width, 3), or (height, width)
+        Pixels or labels, in any memory layout: a rectangle of the full image, or all of it.
+    matrix : (2, 3) floats, or (3, 3) that ends in (0, 0, 1)
+        From output to source.
+    displacement : (grid rows, grid columns, 2) floats, on the host, optional
+        (dx, dy) in source pixels at nodes spread evenly from the first to the last pixel of the output.
+        In between it is interpolated smoothly; beyond the outer nodes it would go on in straight lines.
+    out : array, optional
+        Where to write the band; its dtype is the dtype asked for.
+    size : (width, height), optional
+        Of the whole output; that of the full source image by default.
+    rows, columns : (first, behind the last), optional
+        The part of the output to compute; all of it by default.
+    origin : (x, y)
+        Where in the full image the source's top-left pixel lies.
+    full_size : (width, height), optional
+        Of the full image; the source's own size by default.
+    fill : int, or three
+        Value of all that lies outside the full image.
+    order : 0 or 1
+        Nearest pixel, for labels; or bilinear.
+    upsampling : "cubic" or "linear"
+        How the displacement is interpolated: by Catmull-Rom splines, or in straight lines.
+    colour : PatchParams, optional
+        Colour steps for the unrounded values, of one image and without crop or orientation. A contrast step
+        needs ``contrast_mean``, as a band does not know the whole.
+    dtype : "uint8", "float32", "float16" or "bfloat16", optional
+        uint8 by default: rounded to even. Floats are (x - mean) / std with x in [0, 1].
+    mean, std : three floats, optional
+        For float dtypes of three channels.
+    layout : "HWC" or "CHW"
+        Where the channels stand in the result; of no meaning for labels.
+
+    Returns
+    -------
+    array
+        ``out``, or a new one, on the source's device: shape (rows, columns, 3), (3, rows, columns) or, for
+        labels, (rows, columns).
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).integers(90, 250, (600, 800, 3), np.uint8)
+    >>> turn = np.deg2rad(30)
+    >>> rotation = [[np.cos(turn), -np.sin(turn), 200], [np.sin(turn), np.cos(turn), -150]]
+    >>> whole = fastwsi.kernels.warp(image, rotation)
+    >>> band = fastwsi.kernels.warp(image, rotation, rows=(100, 164))
+    >>> whole.shape, bool((band == whole[100:164]).all())
+    ((600, 800, 3), True)
+    """
+    channels = _channels(source)
+    here = (int(source.shape[1]), int(source.shape[0]))  # type: ignore[attr-defined]
+    full = here if full_size is None else checked_pair(full_size, "full_size", 1)
+    corner = checked_pair(origin, "origin", 0)
+    if here != (0, 0) and not all(o + n <= f for o, n, f in zip(corner, here, full, strict=True)):
+        raise ValueError(
+            f"source: got {here[0]} x {here[1]} pixels from {corner}, expected to lie within the full "
+            f"image's {full[0]} x {full[1]}; see origin and full_size"
+        )
+    geometry = WarpGeometry.checked(
+        matrix, displacement, full if size is None else size, full, rows, columns, order, upsampling
+    )
+    if here != full:
+        check_source_holds(geometry.boxes(), corner, here)
+    chosen = _output_dtype(source, out, dtype)
+    table = _colour_table(colour, mean, std, chosen, channels)
+    shape = _shape(geometry, channels, layout)
+    if out is not None and tuple(out.shape) != shape:  # type: ignore[attr-defined]
+        raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")  # type: ignore[attr-defined]
+    target: Any = _arrays.empty(source, shape, chosen) if out is None else out
+    nodes = geometry.displacement
+    _core.warp(
+        source,
+        _arrays.plain(target),
+        geometry.matrix.ravel().tolist(),
+        None if nodes is None else _arrays.beside(nodes, source),
+        geometry.cubic,
+        geometry.bilinear,
+        [*geometry.size, *geometry.columns, *geometry.rows, *corner, *full],
+        _checked_fill(fill, channels),
+        channels == 3 and layout == "CHW",
+        table,
+        _arrays.stream_of(source),
+    )
+    _arrays.mark_written(out)
+    return target  # type: ignore[no-any-return]
+
+
+def _channels(source: Any) -> int:
+    _arrays.framework_of(source, "source")
+    if _arrays.dtype_name(source) != "uint8":
+        raise TypeError(f"source: got dtype {_arrays.dtype_name(source)}, expected uint8")
+    shape = tuple(source.shape)
+    if len(shape) == 2:
+        return 1
+    if len(shape) == 3 and shape[2] == 3:
+        return 3
+    raise ValueError(f"source: got shape {shape}, expected (height, width, 3) or (height, width)")
+
+
+def _output_dtype(source: Any, out: Any, dtype: Any) -> str:
+    wanted = None if dtype is None else _arrays.normalise_dtype(dtype, "dtype")
+    if out is not None:
+        _arrays.check_out(out, source)
+        given = _arrays.dtype_name(out)
+        if wanted not in (None, given):
+            raise ValueError(f"out: got dtype {given}, expected {wanted}, the dtype asked for")
+        wanted = given
+    if wanted is None:
+        return "uint8"
+    if wanted not in _DTYPES:
+        raise TypeError(f"dtype: got {wanted}, expected one of {', '.join(_DTYPES)}")
+    return wanted
+
+
+def _colour_table(colour: Any, mean: Any, std: Any, dtype: str, channels: int) -> Any:
+    if colour is None:
+        colour = PatchParams()
+    elif not isinstance(colour, PatchParams):
+        raise TypeError(f"colour: got {type(colour).__name__}, expected PatchParams")
+    elif channels == 1:
+        raise ValueError("colour: got PatchParams for labels, expected None: they have no colours")
+    for name in ("origin", "orientation"):
+        if getattr(colour, name) is not None:
+            raise ValueError(f"colour: got {name}, expected none: it is the matrix that moves pixels")
+    if colour.contrast is not None and colour.contrast_mean is None:
+        raise ValueError(
+            "colour: got contrast without contrast_mean, expected both: a band does not know the mean of the whole"
+        )
+    if channels == 1 and (mean is not None or std is not None):
+        raise ValueError("mean and std: got numbers for labels, expected None: they have one channel")
+    return colour.table(1, *plane_scale(mean, std, dtype, 1))
+
+
+def _shape(geometry: WarpGeometry, channels: int, layout: str) -> tuple[int, ...]:
+    if layout not in ("HWC", "CHW"):
+        raise ValueError(f"layout: got {layout!r}, expected 'HWC' or 'CHW'")
+    plane = (geometry.rows[1] - geometry.rows[0], geometry.columns[1] - geometry.columns[0])
+    if channels == 1:
+        return plane
+    return (*plane, 3) if layout == "HWC" else (3, *plane)
+
+
+def _checked_fill(fill: Any, channels: int) -> list[int]:
+    values = [fill] * channels if not hasattr(fill, "__len__") else list(fill)
+    if len(values) != channels:
+        raise ValueError(f"fill: got {fill!r}, expected one number{' or three' if channels == 3 else ''}")
+    for value in values:
+        if not hasattr(value, "__index__") or not 0 <= value <= 255:
+            raise ValueError(f"fill: got {fill!r}, expected whole numbers from 0 to 255")
+    return [int(value) for value in values]
