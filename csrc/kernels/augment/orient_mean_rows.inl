@@ -27,12 +27,20 @@ FASTWSI_INLINE void add_run(const char* values, float* sums, std::int64_t n, boo
     add_rest<T>(values, sums, i, n, first);
 }
 
+template <class T, class Wide>
+FASTWSI_INLINE void finish_rest(const Wide* sums, char* mean, std::int64_t i, std::int64_t n) {
+    for (; i < n; ++i) {
+        T value;
+        orient_mean_value(sums[i], &value);
+        memcpy(mean + i * static_cast<std::int64_t>(sizeof value), &value, sizeof value);
+    }
+}
+
 template <class T>
 FASTWSI_INLINE void finish_run(const float* sums, char* mean, std::int64_t n) {
-    T* const y = reinterpret_cast<T*>(mean);
     std::int64_t i = 0;
-    for (; i + 8 <= n; i += 8) store8(load8(sums + i) * 0.125f, y + i);
-    for (; i < n; ++i) orient_mean_value(sums[i], y + i);
+    for (; i + 8 <= n; i += 8) store8(load8(sums + i) * 0.125f, reinterpret_cast<T*>(mean) + i);
+    finish_rest<T>(sums, mean, i, n);
 }
 
 }  // namespace
@@ -51,12 +59,7 @@ void orient_mean_finish(DType dtype, const void* sums, char* mean, std::int64_t 
     switch (dtype) {
         case DType::f16: return finish_run<Half>(floats, mean, n);
         case DType::bf16: return finish_run<BFloat16>(floats, mean, n);
-        case DType::f64: {
-            const double* const doubles = static_cast<const double*>(sums);
-            for (std::int64_t i = 0; i < n; ++i)
-                orient_mean_value(doubles[i], reinterpret_cast<double*>(mean) + i);
-            return;
-        }
+        case DType::f64: return finish_rest<double>(static_cast<const double*>(sums), mean, 0, n);
         default: return finish_run<float>(floats, mean, n);
     }
 }

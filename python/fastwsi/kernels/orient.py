@@ -97,8 +97,8 @@ def orient_mean(predictions: Array | Sequence[Array], *, axes: tuple[int, int] |
     Examples
     --------
     >>> likelihoods = np.linspace(0, 1, 16, dtype=np.float32).reshape(8, 2)
-    >>> fastwsi.kernels.orient_mean(likelihoods).round(3).tolist()
-    [0.467, 0.533]
+    >>> fastwsi.kernels.orient_mean(likelihoods).round(3)
+    array([0.467, 0.533], dtype=float32)
     >>> image = np.random.default_rng(0).random((4, 6), np.float32)
     >>> maps = [2 * fastwsi.kernels.orient(image, k, axes=(-2, -1)) for k in range(8)]
     >>> np.allclose(fastwsi.kernels.orient_mean(maps, axes=(-2, -1)), 2 * image)
