@@ -103,6 +103,7 @@ def test_no_circles():
         graph[module] = {name for name in imported if not module.startswith(f"{name}.")}
     lazy = {  # imported inside functions, when torch asks for it
         ("fastwsi.kernels.hsd", "fastwsi.kernels.torch_ops"),
+        ("fastwsi.kernels.orientation", "fastwsi.kernels.orientation_torch_ops"),
         ("fastwsi.kernels.pixels", "fastwsi.kernels.torch_ops"),
         ("fastwsi.stain.hsd", "fastwsi.stain.module"),
     }

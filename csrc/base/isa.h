@@ -15,3 +15,5 @@
 #define FASTWSI_HOST_DEVICE
 #define FASTWSI_INLINE static inline __attribute__((always_inline))
 #endif
+// Of members and of lambdas that a hot loop calls.
+#define FASTWSI_INLINE_MEMBER inline __attribute__((always_inline))

@@ -28,10 +28,14 @@ FASTWSI_INLINE f64x4 splat4(double x) { return f64x4{x, x, x, x}; }
 #if defined(__AVX2__)
 FASTWSI_INLINE f32x8 larger(f32x8 x, f32x8 y) { return (f32x8)_mm256_max_ps((__m256)x, (__m256)y); }
 FASTWSI_INLINE f32x8 smaller(f32x8 x, f32x8 y) { return (f32x8)_mm256_min_ps((__m256)x, (__m256)y); }
+FASTWSI_INLINE f64x4 larger(f64x4 x, f64x4 y) { return (f64x4)_mm256_max_pd((__m256d)x, (__m256d)y); }
+FASTWSI_INLINE f64x4 smaller(f64x4 x, f64x4 y) { return (f64x4)_mm256_min_pd((__m256d)x, (__m256d)y); }
 FASTWSI_INLINE f32x8 root(f32x8 x) { return (f32x8)_mm256_sqrt_ps((__m256)x); }
 #else
 FASTWSI_INLINE f32x8 larger(f32x8 x, f32x8 y) { return x > y ? x : y; }
 FASTWSI_INLINE f32x8 smaller(f32x8 x, f32x8 y) { return x < y ? x : y; }
+FASTWSI_INLINE f64x4 larger(f64x4 x, f64x4 y) { return x > y ? x : y; }
+FASTWSI_INLINE f64x4 smaller(f64x4 x, f64x4 y) { return x < y ? x : y; }
 FASTWSI_INLINE f32x8 root(f32x8 x) {
     for (int i = 0; i < 8; ++i) x[i] = __builtin_sqrtf(x[i]);
     return x;
@@ -66,10 +70,10 @@ FASTWSI_INLINE f64x4 widened_sum(f32x8 x) {
 FASTWSI_INLINE void load_rgb8(const std::uint8_t* p, f32x8 (&rgb)[3]) {
 #if defined(__AVX2__)
     // Pixels 0 to 3 stand at the start of the low lane, pixels 4 to 7 at the end of the high one.
-    const __m256i bytes = _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)), 1);
-    constexpr char z = -128;  // a zero byte
+    const __m256i bytes =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+                                _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)), 1);
+    constexpr char z = -128;                                                              // a zero byte
     const __m256i red = _mm256_setr_epi8(0, z, z, z, 3, z, z, z, 6, z, z, z, 9, z, z, z,  //
                                          4, z, z, z, 7, z, z, z, 10, z, z, z, 13, z, z, z);
     const __m256i green = _mm256_setr_epi8(1, z, z, z, 4, z, z, z, 7, z, z, z, 10, z, z, z,  //

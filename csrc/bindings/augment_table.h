@@ -25,7 +25,7 @@ enum TableColumn : int {
     kContrastMean,  // three
     kNoiseSigma = kContrastMean + 3,
     kNoiseThreshold,
-    kNoiseKey,            // two
+    kNoiseKey,               // two
     kScale = kNoiseKey + 2,  // three
     kShift = kScale + 3,     // three
     kTableColumns = kShift + 3,

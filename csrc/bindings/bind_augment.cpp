@@ -128,10 +128,9 @@ void augment_patches(py::handle images_object, py::handle out_object, bool chann
         workspace = std::make_unique<Borrowed>(workspace_object, "workspace", Access::write, stream);
         check_same_device(out.view(), "out", workspace->view(), "workspace");
         const std::int64_t needed = augment_patches_workspace(layout, images.count());
-        FASTWSI_CHECK((*workspace)->dtype == DType::f64 && (*workspace)->ndim == 1 &&
-                          (*workspace)->shape[0] >= needed,
-                      "workspace: got shape ", shape_text(workspace->view()), ", expected (", needed,
-                      ",) of float64");
+        FASTWSI_CHECK(
+            (*workspace)->dtype == DType::f64 && (*workspace)->ndim == 1 && (*workspace)->shape[0] >= needed,
+            "workspace: got shape ", shape_text(workspace->view()), ", expected (", needed, ",) of float64");
     }
     for (const Patch& patch : patches)
         FASTWSI_CHECK(workspace || (patch.colour.steps & kContrastStep) == 0 ||
@@ -155,7 +154,8 @@ std::int64_t workspace_size(std::int64_t count, std::int64_t height, std::int64_
 void register_augment(py::module_& m) {
     m.def("augment_patches", &augment_patches, py::arg("images"), py::arg("out"), py::arg("channels_first"),
           py::arg("table"), py::arg("workspace"), py::arg("stream"));
-    m.def("augment_patches_workspace", &workspace_size, py::arg("count"), py::arg("height"), py::arg("width"));
+    m.def("augment_patches_workspace", &workspace_size, py::arg("count"), py::arg("height"),
+          py::arg("width"));
 }
 
 }  // namespace fastwsi

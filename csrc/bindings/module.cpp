@@ -15,6 +15,7 @@ PYBIND11_MODULE(_core, m) {
     fastwsi::register_augment(m);
     fastwsi::register_runtime(m);
     fastwsi::register_hsd(m);
+    fastwsi::register_orient(m);
     fastwsi::register_pixels(m);
     fastwsi::register_warp(m);
 }

@@ -132,6 +132,56 @@ def beside(array: np.ndarray[Any, Any], like: Any) -> Any:
     return array
 
 
+def empty_as(array: Any, shape: Sequence[int]) -> Any:
+    """Allocate an array of another shape and of the same dtype, whichever that is, on the same device.
+
+    Examples
+    --------
+    >>> empty_as(np.zeros(1, "datetime64[s]"), (2, 3)).dtype.name
+    'datetime64[s]'
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return torch.empty(tuple(shape), dtype=array.dtype, device=array.device)
+    if isinstance(array, np.ndarray):
+        return np.empty(tuple(shape), array.dtype)
+    with array.device:
+        return sys.modules["cupy"].empty(tuple(shape), array.dtype)
+
+
+_CARRIERS = {1: "uint8", 2: "float16", 4: "float32", 8: "float64"}
+_CARRIED = frozenset({"bool", "uint8", "float16", "bfloat16", "float32", "float64"})
+
+
+def carrier(array: Any, name: str) -> Any:
+    """Return the array's memory as a dtype that native code takes, for work that only moves elements.
+
+    Elements of other sizes than 1, 2, 4 or 8 bytes are spread over one more axis, the last.
+
+    Examples
+    --------
+    >>> carrier(np.zeros((2, 3), "int64"), "x").dtype.name, carrier(np.zeros(2, "complex128"), "x").shape
+    ('float64', (2, 16))
+    """
+    if dtype_name(array) in _CARRIED:
+        return array
+    dtype = array.dtype
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        if array.layout != torch.strided or array.is_quantized:
+            raise TypeError(
+                f"{name}: got a sparse or quantized tensor, expected a dense one of plain numbers"
+            )
+        array = array.detach().resolve_conj().resolve_neg()
+        wide = dtype.itemsize not in _CARRIERS
+        return torch.view_as_real(array) if wide else array.view(getattr(torch, _CARRIERS[dtype.itemsize]))
+    if dtype.hasobject or not dtype.itemsize:
+        raise TypeError(f"{name}: got dtype {dtype}, expected elements that are plain memory")
+    if dtype.itemsize in _CARRIERS:
+        return array.view(_CARRIERS[dtype.itemsize])
+    return array[..., None].view("uint8")
+
+
 def is_gpu(array: Any) -> bool:
     """Tell whether an array lives on a GPU.
 

@@ -21,8 +21,8 @@ struct Patch {
 
 // What all patches share.
 struct PatchLayout {
-    std::int64_t height, width;  // of the output
-    DType dtype;                 // f32, f16, bf16, or u8: the clipped value times 255, rounded to even
+    std::int64_t height, width;         // of the output
+    DType dtype;                        // f32, f16, bf16, or u8: the clipped value times 255, rounded to even
     std::int64_t row, column, channel;  // bytes, of the output
 };
 

@@ -31,13 +31,15 @@ class Work {
         : layout_(layout),
           patch_(patch),
           functions_(functions),
-          // The pixels of one row lie as the packed code writes them; and so do all rows, one behind the other.
+          // The pixels of one row lie as the packed code writes them; and so do all rows, one behind the
+          // other.
           row_packed_(layout.column == kStep && (!kBytes || layout.channel == 1)),
           rows_joined_(row_packed_ && layout.row == layout.width * kStep) {}
 
     // True where values before contrast may be parked in the output, which spares computing them twice.
     bool can_park() const {
-        return layout_.dtype == DType::f32 && row_packed_ && baseline::mode_of(patch_.colour) != ColourMode::plain &&
+        return layout_.dtype == DType::f32 && row_packed_ &&
+               baseline::mode_of(patch_.colour) != ColourMode::plain &&
                (patch_.colour.steps & kContrastFirst) == 0;
     }
 
@@ -108,8 +110,8 @@ class Work {
         const std::uint8_t* const in = packed_pixels(patch_, tile, scratch);
         for_each_stretch(tile, [&](std::int64_t first, std::int64_t n, std::uint32_t number, char* out) {
             for (std::int64_t i = 0; i < n; i += kRun)
-                body(in + 3 * (first + i), n - i < kRun ? n - i : kRun, number + static_cast<std::uint32_t>(i),
-                     out + i * layout_.column);
+                body(in + 3 * (first + i), n - i < kRun ? n - i : kRun,
+                     number + static_cast<std::uint32_t>(i), out + i * layout_.column);
         });
     }
 

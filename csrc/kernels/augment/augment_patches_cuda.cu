@@ -123,8 +123,7 @@ __global__ void __launch_bounds__(kThreads)
     if (baseline::measures_mean(patch.colour)) {  // the same for the whole block
         double total[3] = {};
         for (int block = thread; block < blocks; block += kThreads)
-            for (int c = 0; c < 3; ++c)
-                total[c] += sums[(std::int64_t{blockIdx.y} * blocks + block) * 3 + c];
+            for (int c = 0; c < 3; ++c) total[c] += sums[(std::int64_t{blockIdx.y} * blocks + block) * 3 + c];
         block_sum(total, shared);
         for (int c = 0; c < 3; ++c) mean[c] = total[c] / static_cast<double>(layout.height * layout.width);
     }

@@ -16,8 +16,8 @@ struct FloatPlanes {
 // in: [n, 3] uint8. Adds each channel's values to its sum.
 using PatchSums = void(const std::uint8_t* in, std::int64_t n, const PixelMap& map, double (&sums)[3]);
 
-// The same, keeping the values in planes of n floats; and what is left to do, in place, once the mean is known
-// (with a map in mode `done`).
+// The same, keeping the values in planes of n floats; and what is left to do, in place, once the mean is
+// known (with a map in mode `done`).
 using PatchBegin = void(const std::uint8_t* in, std::int64_t n, const PixelMap& map,
                         const FloatPlanes& planes, double (&sums)[3]);
 using PatchEnd = void(const FloatPlanes& planes, std::int64_t n, std::uint32_t number, const PixelMap& map);

@@ -12,7 +12,7 @@ struct PixelLoader {
     const std::uint8_t* in;
     std::int64_t n;
 
-    void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
+    FASTWSI_INLINE_MEMBER void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
         const std::uint8_t* p = in + 3 * i;
         std::uint8_t rest[3 * kBlock];
         if (i + kBlock > n) {  // nothing behind the last pixel may be touched
@@ -79,7 +79,7 @@ struct PlaneLoader {
     FloatPlanes planes;
     std::int64_t n;
 
-    void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
+    FASTWSI_INLINE_MEMBER void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
         if (i + kBlock <= n) {
             for (int c = 0; c < 3; ++c)
                 for (int half = 0; half < 2; ++half) x[half][c] = load8(planes.of[c] + i + 8 * half);

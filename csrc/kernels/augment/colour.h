@@ -11,7 +11,7 @@ enum ColourStep : std::uint32_t {
     kSaturationStep = 1,
     kHueStep = 2,
     kContrastStep = 4,
-    kContrastFirst = 8,      // contrast comes before brightness, not after hue
+    kContrastFirst = 8,       // contrast comes before brightness, not after hue
     kContrastMeanGiven = 16,  // else the image's own means
     kGaussianStep = 32,
     kReplaceStep = 64,

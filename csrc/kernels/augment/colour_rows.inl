@@ -1,4 +1,5 @@
-// Blocks of 16 pixels through the colour steps; included by the `.inl` files of the operations that have them.
+// Blocks of 16 pixels through the colour steps; included by the `.inl` files of the operations that have
+// them.
 #pragma once
 
 #include "base/simd.h"
@@ -34,52 +35,48 @@ FASTWSI_INLINE void store_block(const PixelMap& map, const f32x8 (&x)[2][3], T* 
             store8(x[half][c] * map.scale[c] + map.shift[c], plane[c] + 8 * half);
 }
 
-// Times 255, rounded, into interleaved bytes.
-FASTWSI_INLINE void store_block(const f32x8 (&x)[2][3], std::uint8_t* out) {
-    f32x8 bytes[3][2];
-    for (int c = 0; c < 3; ++c)
-        for (int half = 0; half < 2; ++half) bytes[c][half] = x[half][c] * 255.f;
-    store_rgb16(bytes, out);
-}
-
 // `load(i, x)` gives pixels i to i + 15, or fewer at the end with anything behind them.
 template <ColourMode Mode, class T, class Load>
 void store_planes(const Load& load, std::int64_t n, std::uint32_t number, const PixelMap& given,
                   void* const (&planes)[3]) {
     const PixelMap map = given;  // the stores below cannot change a copy
     T* const plane[3] = {static_cast<T*>(planes[0]), static_cast<T*>(planes[1]), static_cast<T*>(planes[2])};
-    f32x8 x[2][3];
-    std::int64_t i = 0;
-    for (; i + kBlock <= n; i += kBlock) {
+    for (std::int64_t i = 0; i < n; i += kBlock) {
+        f32x8 x[2][3];
         load(i, x);
         colour_block<Mode>(map, number + static_cast<std::uint32_t>(i), x);
-        store_block<T>(map, x, {plane[0] + i, plane[1] + i, plane[2] + i});
+        if (i + kBlock <= n) {
+            store_block<T>(map, x, {plane[0] + i, plane[1] + i, plane[2] + i});
+            continue;
+        }
+        T rest[3][kBlock];
+        store_block<T>(map, x, {rest[0], rest[1], rest[2]});
+        for (int c = 0; c < 3; ++c)
+            memcpy(plane[c] + i, rest[c], static_cast<std::size_t>(n - i) * sizeof(T));
     }
-    if (i == n) return;
-    T rest[3][kBlock];
-    load(i, x);
-    colour_block<Mode>(map, number + static_cast<std::uint32_t>(i), x);
-    store_block<T>(map, x, {rest[0], rest[1], rest[2]});
-    for (int c = 0; c < 3; ++c) memcpy(plane[c] + i, rest[c], static_cast<std::size_t>(n - i) * sizeof(T));
 }
 
+// In mode `done`, the values as they were loaded, as in bytes.
 template <ColourMode Mode, class Load>
 void store_pixels(const Load& load, std::int64_t n, std::uint32_t number, const PixelMap& given,
                   std::uint8_t* out) {
     const PixelMap map = given;
-    f32x8 x[2][3];
-    std::int64_t i = 0;
-    for (; i + kBlock <= n; i += kBlock) {
+    for (std::int64_t i = 0; i < n; i += kBlock) {
+        f32x8 x[2][3];
         load(i, x);
-        colour_block<Mode>(map, number + static_cast<std::uint32_t>(i), x);
-        store_block(x, out + 3 * i);
+        if (Mode != ColourMode::done) colour_block<Mode>(map, number + static_cast<std::uint32_t>(i), x);
+        f32x8 bytes[3][2];
+        for (int c = 0; c < 3; ++c)
+            for (int half = 0; half < 2; ++half)
+                bytes[c][half] = Mode == ColourMode::done ? x[half][c] : x[half][c] * 255.f;
+        if (i + kBlock <= n) {
+            store_rgb16(bytes, out + 3 * i);
+            continue;
+        }
+        std::uint8_t rest[3 * kBlock];
+        store_rgb16(bytes, rest);
+        memcpy(out + 3 * i, rest, static_cast<std::size_t>(3 * (n - i)));
     }
-    if (i == n) return;
-    std::uint8_t rest[3 * kBlock];
-    load(i, x);
-    colour_block<Mode>(map, number + static_cast<std::uint32_t>(i), x);
-    store_block(x, rest);
-    memcpy(out + 3 * i, rest, static_cast<std::size_t>(3 * (n - i)));
 }
 
 // One choice per run: which steps, and what comes out. For bytes, planes[0] is the interleaved output.

@@ -15,8 +15,8 @@ constexpr int kThreads = kTileWidth * kTileHeight;
 __device__ __forceinline__ void displace(const WarpMap& map, std::int64_t y, std::int64_t x, double& sx,
                                          double& sy) {
     double across[4], down[4];
-    const baseline::GridPlace column = baseline::grid_place(
-        x, baseline::grid_scale(map.grid_columns, map.width), map.grid_columns);
+    const baseline::GridPlace column =
+        baseline::grid_place(x, baseline::grid_scale(map.grid_columns, map.width), map.grid_columns);
     const baseline::GridPlace line =
         baseline::grid_place(y, baseline::grid_scale(map.grid_rows, map.height), map.grid_rows);
     baseline::node_weights(column, map.grid_columns, map.cubic, across);
@@ -42,9 +42,9 @@ __device__ __forceinline__ void displace(const WarpMap& map, std::int64_t y, std
 __device__ __forceinline__ float pixel_value(const WarpArgs& args, std::int64_t x, std::int64_t y, int c) {
     const std::int64_t column = x - args.source_x, row = y - args.source_y;
     const bool inside = column >= 0 && row >= 0 && column < args.source_width && row < args.source_height;
-    return static_cast<float>(inside ? args.source[row * args.source_row + column * args.source_column +
-                                                   c * args.source_channel]
-                                     : args.fill[c]);
+    return static_cast<float>(
+        inside ? args.source[row * args.source_row + column * args.source_column + c * args.source_channel]
+               : args.fill[c]);
 }
 
 __device__ __forceinline__ float mixed(float a, float b, float t) { return a + (b - a) * t; }
@@ -59,7 +59,8 @@ __device__ __forceinline__ void sample(const WarpArgs& args, std::int64_t y, std
     const double shift = args.bilinear ? 0.0 : 0.5;
     sx = baseline::near_image(sx + shift, args.full_width);
     sy = baseline::near_image(sy + shift, args.full_height);
-    const std::int64_t left = static_cast<std::int64_t>(floor(sx)), top = static_cast<std::int64_t>(floor(sy));
+    const std::int64_t left = static_cast<std::int64_t>(floor(sx)),
+                       top = static_cast<std::int64_t>(floor(sy));
     const float fx = static_cast<float>(sx - static_cast<double>(left));
     const float fy = static_cast<float>(sy - static_cast<double>(top));
 #pragma unroll

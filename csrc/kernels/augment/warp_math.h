@@ -28,7 +28,8 @@ FASTWSI_INLINE GridPlace grid_place(std::int64_t pixel, double scale, std::int64
 
 // Weights of nodes cell - 1 to cell + 2. Nodes beyond the border go on in a straight line; their weights are
 // passed on to the two nodes that span it.
-FASTWSI_INLINE void node_weights(const GridPlace& place, std::int64_t nodes, bool cubic, double (&weight)[4]) {
+FASTWSI_INLINE void node_weights(const GridPlace& place, std::int64_t nodes, bool cubic,
+                                 double (&weight)[4]) {
     const double t = place.t;
     if (!cubic) {
         weight[0] = weight[3] = 0;
@@ -58,9 +59,12 @@ FASTWSI_INLINE std::int64_t existing_node(std::int64_t node, std::int64_t nodes)
 }
 
 // Coordinates far outside are brought near, where they still mean "outside"; NaN is outside, too.
+constexpr double kFarBefore = -3.0;
+FASTWSI_INLINE double far_behind(std::int64_t size) { return static_cast<double>(size) + 2; }
+
 FASTWSI_INLINE double near_image(double x, std::int64_t size) {
-    const double far = static_cast<double>(size) + 2;
-    return x > -3.0 ? (x < far ? x : far) : -3.0;
+    const double far = far_behind(size);
+    return x > kFarBefore ? (x < far ? x : far) : kFarBefore;
 }
 
 }  // namespace fastwsi::FASTWSI_ISA

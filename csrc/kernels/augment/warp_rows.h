@@ -1,5 +1,5 @@
-// Runs of output pixels of one row for warp, at the instruction set of the including unit. The bodies stand in
-// `warp_rows.inl`, compiled once per unit.
+// Runs of output pixels of one row for warp, at the instruction set of the including unit. The bodies stand
+// in `warp_rows.inl`, compiled once per unit.
 #pragma once
 
 #include <cstdint>
@@ -8,27 +8,18 @@
 
 namespace fastwsi {
 
-constexpr std::int64_t kWarpRun = 64;  // pixels: what a run touches stays in the L1 cache
+constexpr std::int64_t kWarpRun = 64;  // pixels of a run, at most
 
-
-// Samples n <= kWarpRun pixels of row y from column x on into planes[channel][pixel], in [0, 255].
-using WarpSample = void(const WarpArgs& args, std::int64_t y, std::int64_t x, std::int64_t n,
-                        float (&planes)[3][kWarpRun]);
-
-// What becomes of them: colours and scaling into planes[c], n contiguous elements of the dtype; for u8 into
-// planes[0], [n, channels] uint8, where mode `done` leaves the colours as they are. `number`: of the first pixel
-// in the whole output.
-using WarpStore = void(const float (&values)[3][kWarpRun], std::int64_t n, std::uint32_t number,
-                       const PixelMap& map, int channels, DType dtype, void* const (&planes)[3]);
+// Pixels x to x + n - 1 of row y, with colours and scaling. planes[c]: n contiguous elements of the dtype;
+// for u8 planes[0]: [n, channels] uint8, where mode `done` leaves the values as they are.
+using WarpRun = void(const WarpArgs& args, std::int64_t y, std::int64_t x, std::int64_t n,
+                     const PixelMap& map, void* const (&planes)[3]);
 
 namespace baseline {
-WarpSample warp_sample;
-WarpStore warp_store;
-}  // namespace baseline
-
+WarpRun warp_run;
+}
 namespace avx2 {
-WarpSample warp_sample;
-WarpStore warp_store;
-}  // namespace avx2
+WarpRun warp_run;
+}
 
 }  // namespace fastwsi

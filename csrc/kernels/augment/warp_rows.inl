@@ -8,10 +8,6 @@
 namespace fastwsi::FASTWSI_ISA {
 namespace {
 
-struct Positions {
-    double x[kWarpRun], y[kWarpRun];
-};
-
 // The displacement along one output row: a cubic (or a line) per cell of the grid.
 class RowField {
   public:
@@ -19,77 +15,59 @@ class RowField {
         const GridPlace place = grid_place(y, grid_scale(map.grid_rows, map.height), map.grid_rows);
         node_weights(place, map.grid_rows, map.cubic, weight_);
         for (int k = 0; k < 4; ++k)
-            row_[k] = map.displacement +
-                      2 * map.grid_columns * existing_node(place.cell - 1 + k, map.grid_rows);
+            row_[k] =
+                map.displacement + 2 * map.grid_columns * existing_node(place.cell - 1 + k, map.grid_rows);
     }
 
     // Coefficients of t^0 to t^3 between nodes `cell` and `cell + 1`, for dx and dy.
-    void cell(std::int64_t cell, double (&c)[2][4]) const {
+    void cell(std::int64_t cell, double (&c)[4][2]) const {
+        double p[4][2];  // the field on this row at nodes cell - 1 to cell + 2
+        const bool inner = cell > 0 && cell < map_.grid_columns - 2;
+        if (inner) {
+            blend(2 * (cell - 1), &p[0][0], 8);
+        } else {
+            for (int k = 0; k < 4; ++k) blend(2 * existing_node(cell - 1 + k, map_.grid_columns), p[k], 2);
+        }
         for (int axis = 0; axis < 2; ++axis) {
-            double p[4];
-            for (int k = 0; k < 4; ++k) {
-                const std::int64_t node = existing_node(cell - 1 + k, map_.grid_columns);
-                p[k] = 0;
-                for (int row = 0; row < 4; ++row) p[k] += weight_[row] * row_[row][2 * node + axis];
-            }
-            if (cell == 0) p[0] = 2 * p[1] - p[2];
-            if (cell == map_.grid_columns - 2) p[3] = 2 * p[2] - p[1];
-            c[axis][0] = p[1];
-            if (map_.cubic) {
-                c[axis][1] = (p[2] - p[0]) / 2;
-                c[axis][2] = p[0] - 2.5 * p[1] + 2 * p[2] - p[3] / 2;
-                c[axis][3] = (p[3] - p[0] + 3 * (p[1] - p[2])) / 2;
-            } else {
-                c[axis][1] = p[2] - p[1];
-                c[axis][2] = c[axis][3] = 0;
-            }
+            if (cell == 0) p[0][axis] = 2 * p[1][axis] - p[2][axis];
+            if (cell == map_.grid_columns - 2) p[3][axis] = 2 * p[2][axis] - p[1][axis];
+            const double before = p[0][axis], a = p[1][axis], b = p[2][axis], behind = p[3][axis];
+            c[0][axis] = a;
+            c[1][axis] = map_.cubic ? (b - before) / 2 : b - a;
+            c[2][axis] = map_.cubic ? before - 2.5 * a + 2 * b - behind / 2 : 0;
+            c[3][axis] = map_.cubic ? (behind - before + 3 * (a - b)) / 2 : 0;
         }
     }
 
   private:
+    // n numbers of the grid from one on, blended between its rows.
+    void blend(std::int64_t from, double* to, int n) const {
+        for (int i = 0; i < n; ++i)
+            to[i] = weight_[0] * row_[0][from + i] + weight_[1] * row_[1][from + i] +
+                    weight_[2] * row_[2][from + i] + weight_[3] * row_[3][from + i];
+    }
+
     const WarpMap& map_;
     double weight_[4];
     const double* row_[4];
 };
 
-// Source positions of n pixels of row y from column x on, relative to nothing but the pixel: a run that
-// starts elsewhere gives the same.
-void find_positions(const WarpMap& map, std::int64_t y, std::int64_t x, std::int64_t n, Positions& at) {
-    const double* m = map.matrix;
-    const double ax = m[0], ay = m[3];
-    const double bx = m[1] * static_cast<double>(y) + m[2], by = m[4] * static_cast<double>(y) + m[5];
-    if (map.displacement == nullptr) {
-        for (std::int64_t i = 0; i < n; ++i) {
-            const double column = static_cast<double>(static_cast<std::int32_t>(x + i));
-            at.x[i] = ax * column + bx;
-            at.y[i] = ay * column + by;
-        }
-        return;
+// Where the pixels of one row are found, between two nodes of the grid: x and y as polynomials of the column.
+struct Positions {
+    double step[2], start[2];  // of the affine map
+    double scale, first;       // t = column * scale - first
+    double bend[4][2];         // the displacement: coefficients of t^0 to t^3
+
+    // Of columns `column` to `column` + 3; axis 0 is x.
+    template <bool Bent>
+    FASTWSI_INLINE_MEMBER f64x4 at(double column, int axis) const {
+        const f64x4 columns = f64x4{0, 1, 2, 3} + column;
+        const f64x4 affine = columns * step[axis] + start[axis];
+        if (!Bent) return affine;
+        const f64x4 t = columns * scale - first;
+        return affine + (((t * bend[3][axis] + bend[2][axis]) * t + bend[1][axis]) * t + bend[0][axis]);
     }
-    const RowField field(map, y);
-    const double scale = grid_scale(map.grid_columns, map.width);
-    double c[2][4];
-    for (std::int64_t i = 0; i < n;) {
-        const std::int64_t cell = grid_place(x + i, scale, map.grid_columns).cell;
-        // An estimate of where the next cell begins, put right by a pixel where rounding had it wrong.
-        std::int64_t end = n;
-        if (cell < map.grid_columns - 2 && static_cast<double>(cell + 1) < static_cast<double>(x + n) * scale) {
-            end = static_cast<std::int64_t>(static_cast<double>(cell + 1) / scale) - x;
-            if (end <= i) end = i + 1;
-            while (end < n && grid_place(x + end, scale, map.grid_columns).cell == cell) ++end;
-            while (end > i + 1 && grid_place(x + end - 1, scale, map.grid_columns).cell != cell) --end;
-            if (end > n) end = n;
-        }
-        field.cell(cell, c);
-        const double first = static_cast<double>(cell);
-        for (; i < end; ++i) {
-            const double column = static_cast<double>(static_cast<std::int32_t>(x + i));
-            const double t = column * scale - first;
-            at.x[i] = ax * column + bx + (((c[0][3] * t + c[0][2]) * t + c[0][1]) * t + c[0][0]);
-            at.y[i] = ay * column + by + (((c[1][3] * t + c[1][2]) * t + c[1][1]) * t + c[1][0]);
-        }
-    }
-}
+};
 
 // Whole part and fraction of 8 coordinates.
 struct Split {
@@ -97,45 +75,34 @@ struct Split {
     f32x8 part;
 };
 
-FASTWSI_INLINE Split split8(const double* x, double shift, std::int64_t size) {
-    Split split;
-#if defined(__AVX2__)
-    const __m256d low = _mm256_set1_pd(-3.0), high = _mm256_set1_pd(static_cast<double>(size) + 2);
-    __m128i whole[2];
-    __m128 part[2];
+// Coordinates far outside are brought near, where they still mean "outside"; NaN is outside, too.
+FASTWSI_INLINE Split split8(const f64x4 (&x)[2], double far) {
+    typedef std::int32_t i32x4 __attribute__((vector_size(16)));
+    typedef float f32x4 __attribute__((vector_size(16)));
+    i32x4 whole[2];
+    f32x4 part[2];
     for (int half = 0; half < 2; ++half) {
-        __m256d v = _mm256_add_pd(_mm256_loadu_pd(x + 4 * half), _mm256_set1_pd(shift));
-        v = _mm256_min_pd(_mm256_max_pd(v, low), high);  // NaN becomes `low`
-        const __m256d below = _mm256_floor_pd(v);
-        whole[half] = _mm256_cvttpd_epi32(below);
-        part[half] = _mm256_cvtpd_ps(_mm256_sub_pd(v, below));
+        const f64x4 v = smaller(larger(x[half], splat4(kFarBefore)), splat4(far));
+        whole[half] = __builtin_convertvector(v + -kFarBefore, i32x4) + static_cast<std::int32_t>(kFarBefore);
+        part[half] = __builtin_convertvector(v - __builtin_convertvector(whole[half], f64x4), f32x4);
     }
-    split.whole = (i32x8)_mm256_set_m128i(whole[1], whole[0]);
-    split.part = (f32x8)_mm256_set_m128(part[1], part[0]);
-#else
-    for (int i = 0; i < 8; ++i) {
-        const double v = near_image(x[i] + shift, size);
-        std::int32_t whole = static_cast<std::int32_t>(v);
-        if (static_cast<double>(whole) > v) --whole;
-        split.whole[i] = whole;
-        split.part[i] = static_cast<float>(v - static_cast<double>(whole));
-    }
-#endif
-    return split;
+    return {__builtin_shufflevector(whole[0], whole[1], 0, 1, 2, 3, 4, 5, 6, 7),
+            __builtin_shufflevector(part[0], part[1], 0, 1, 2, 3, 4, 5, 6, 7)};
 }
 
 // One channel of one pixel of the full image, wherever it is.
 FASTWSI_INLINE float pixel_value(const WarpArgs& args, std::int64_t x, std::int64_t y, int c) {
     const std::int64_t column = x - args.source_x, row = y - args.source_y;
     const bool inside = column >= 0 && row >= 0 && column < args.source_width && row < args.source_height;
-    return static_cast<float>(inside ? args.source[row * args.source_row + column * args.source_column +
-                                                   c * args.source_channel]
-                                     : args.fill[c]);
+    return static_cast<float>(
+        inside ? args.source[row * args.source_row + column * args.source_column + c * args.source_channel]
+               : args.fill[c]);
 }
 
 FASTWSI_INLINE float mixed(float a, float b, float t) { return a + (b - a) * t; }
 
-FASTWSI_INLINE float sampled(const WarpArgs& args, std::int64_t x, std::int64_t y, float fx, float fy, int c) {
+FASTWSI_INLINE float sampled(const WarpArgs& args, std::int64_t x, std::int64_t y, float fx, float fy,
+                             int c) {
     if (!args.bilinear) return pixel_value(args, x, y, c);
     const float top = mixed(pixel_value(args, x, y, c), pixel_value(args, x + 1, y, c), fx);
     const float bottom = mixed(pixel_value(args, x, y + 1, c), pixel_value(args, x + 1, y + 1, c), fx);
@@ -150,8 +117,8 @@ FASTWSI_INLINE std::uint64_t load_bytes(const std::uint8_t* p) {
     return bytes;
 }
 
-// Two neighbouring pixels from each of eight places, 8 bytes at a time: of `left` the bytes are the left pixel's
-// three channels and the right one's first, of `right` its other two; the rest is to be ignored.
+// Two neighbouring pixels from each of eight places, 8 bytes at a time: of `left` the bytes are the left
+// pixel's three channels and the right one's first, of `right` its other two; the rest is to be ignored.
 struct PixelPairs {
     u32x8 left, right;
 };
@@ -169,106 +136,243 @@ FASTWSI_INLINE f32x8 byte_of(u32x8 words, int k) { return float_of(words >> (8 *
 
 FASTWSI_INLINE f32x8 mixed8(f32x8 a, f32x8 b, f32x8 t) { return a + (b - a) * t; }
 
-// True in lanes between `low` and `high`, both included.
-FASTWSI_INLINE i32x8 between(i32x8 x, std::int64_t low, std::int64_t high) {
-    const std::int32_t a = static_cast<std::int32_t>(low), b = static_cast<std::int32_t>(high);
-    return (x >= a) & (x <= b);
+// What the loop over a run needs of the arguments, in registers: stores of pixels cannot change a copy.
+struct Sampler {
+    const std::uint8_t* source;
+    std::int64_t row;
+    i32x8 x_first, x_last, y_first, y_last;      // of a lane whose pixels all lie inside the rectangle
+    i32x8 near_first, x_near_last, y_near_last;  // of a lane that sees anything but the fill
+    double shift, far_x, far_y;
+    bool packed;  // three channels side by side: the fast way is open
+    bool narrow;  // offsets within the source fit in 32 bits
+    bool bilinear;
+};
+
+Sampler sampler_of(const WarpArgs& args) {
+    const auto splat = [](std::int64_t x) { return i32x8{} + static_cast<std::int32_t>(x); };
+    const std::int64_t reach = args.bilinear ? 1 : 0;
+    const std::int64_t row = args.source_row < 0 ? -args.source_row : args.source_row;
+    Sampler s;
+    s.source = args.source;
+    s.row = args.source_row;
+    s.x_first = splat(args.source_x);
+    s.y_first = splat(args.source_y);
+    // Pixels are fetched 8 bytes at a time, which end in the pixel after next.
+    s.x_last = splat(args.source_x + args.source_width - 3);
+    s.y_last = splat(args.source_y + args.source_height - 1 - reach);
+    s.near_first = splat(-reach);
+    s.x_near_last = splat(args.full_width - 1);
+    s.y_near_last = splat(args.full_height - 1);
+    s.shift = args.bilinear ? 0.0 : 0.5;
+    s.far_x = far_behind(args.full_width);
+    s.far_y = far_behind(args.full_height);
+    s.packed = args.channels == 3 && args.source_column == 3 && args.source_channel == 1;
+    s.narrow = row * args.source_height + 3 * args.source_width < (std::int64_t{1} << 31);
+    s.bilinear = args.bilinear;
+    return s;
 }
 
-// `packed`: three channels side by side.
-FASTWSI_INLINE void sample8(const WarpArgs& args, bool packed, const double* xs, const double* ys,
-                            std::int64_t i, float (&planes)[3][kWarpRun]) {
-    const double shift = args.bilinear ? 0.0 : 0.5;
-    const Split x = split8(xs, shift, args.full_width), y = split8(ys, shift, args.full_height);
-    const std::int64_t reach = args.bilinear ? 1 : 0;
-    // Pixels are fetched 8 bytes at a time, which end in the pixel after next.
-    const i32x8 inside = between(x.whole, args.source_x, args.source_x + args.source_width - 3) &
-                         between(y.whole, args.source_y, args.source_y + args.source_height - 1 - reach);
-    if (packed && !any(~inside)) {
-        std::int64_t offset[8];
-        for (int lane = 0; lane < 8; ++lane)
-            offset[lane] = (y.whole[lane] - args.source_y) * args.source_row + (x.whole[lane] - args.source_x) * 3;
-        const PixelPairs top = load_pairs(args.source, offset);
-        if (!args.bilinear) {
-            for (int c = 0; c < 3; ++c) store8(byte_of(top.left, c), planes[c] + i);
-            return;
-        }
-        const PixelPairs bottom = load_pairs(args.source + args.source_row, offset);
-        const f32x8 above[3] = {mixed8(byte_of(top.left, 0), byte_of(top.left, 3), x.part),
-                                mixed8(byte_of(top.left, 1), byte_of(top.right, 0), x.part),
-                                mixed8(byte_of(top.left, 2), byte_of(top.right, 1), x.part)};
-        const f32x8 below[3] = {mixed8(byte_of(bottom.left, 0), byte_of(bottom.left, 3), x.part),
-                                mixed8(byte_of(bottom.left, 1), byte_of(bottom.right, 0), x.part),
-                                mixed8(byte_of(bottom.left, 2), byte_of(bottom.right, 1), x.part)};
-        for (int c = 0; c < 3; ++c) store8(mixed8(above[c], below[c], y.part), planes[c] + i);
+// Byte offsets of eight pixels in the source.
+FASTWSI_INLINE void find_offsets(const Sampler& s, const Split& x, const Split& y, std::int64_t step,
+                                 std::int64_t (&at)[8]) {
+    const i32x8 column = x.whole - s.x_first, line = y.whole - s.y_first;
+    if (s.narrow) {
+        const i32x8 offset =
+            line * static_cast<std::int32_t>(s.row) + column * static_cast<std::int32_t>(step);
+        for (int lane = 0; lane < 8; ++lane) at[lane] = offset[lane];
+    } else {
+        for (int lane = 0; lane < 8; ++lane) at[lane] = line[lane] * s.row + column[lane] * step;
+    }
+}
+
+// Eight pixels that lie inside the source with all their neighbours.
+FASTWSI_INLINE void sample_inside(const Sampler& s, const Split& x, const Split& y, f32x8 (&rgb)[3]) {
+    std::int64_t at[8];
+    find_offsets(s, x, y, 3, at);
+    const PixelPairs top = load_pairs(s.source, at);
+    if (!s.bilinear) {
+        for (int c = 0; c < 3; ++c) rgb[c] = byte_of(top.left, c);
         return;
     }
-    const i32x8 near = between(x.whole, -reach, args.full_width - 1) & between(y.whole, -reach, args.full_height - 1);
-    for (int c = 0; c < args.channels; ++c) {
-        if (!any(near)) {
-            store8(splat8(static_cast<float>(args.fill[c])), planes[c] + i);
-            continue;
-        }
-        for (int lane = 0; lane < 8; ++lane)
-            planes[c][i + lane] =
-                sampled(args, x.whole[lane], y.whole[lane], x.part[lane], y.part[lane], c);
+    const PixelPairs bottom = load_pairs(s.source + s.row, at);
+    const auto mix = [&](f32x8 a, f32x8 b, f32x8 c, f32x8 d) {
+        return mixed8(mixed8(a, b, x.part), mixed8(c, d, x.part), y.part);
+    };
+    rgb[0] =
+        mix(byte_of(top.left, 0), byte_of(top.left, 3), byte_of(bottom.left, 0), byte_of(bottom.left, 3));
+    rgb[1] =
+        mix(byte_of(top.left, 1), byte_of(top.right, 0), byte_of(bottom.left, 1), byte_of(bottom.right, 0));
+    rgb[2] =
+        mix(byte_of(top.left, 2), byte_of(top.right, 1), byte_of(bottom.left, 2), byte_of(bottom.right, 1));
+}
+
+// The same of one channel.
+FASTWSI_INLINE f32x8 load_values(const std::uint8_t* p, const std::int64_t (&at)[8]) {
+    f32x8 values;
+    for (int lane = 0; lane < 8; ++lane) values[lane] = static_cast<float>(p[at[lane]]);
+    return values;
+}
+
+FASTWSI_INLINE f32x8 sample_label_inside(const Sampler& s, const Split& x, const Split& y) {
+    std::int64_t at[8];
+    find_offsets(s, x, y, 1, at);
+    const f32x8 value = load_values(s.source, at);
+    if (!s.bilinear) return value;
+    return mixed8(mixed8(value, load_values(s.source + 1, at), x.part),
+                  mixed8(load_values(s.source + s.row, at), load_values(s.source + s.row + 1, at), x.part),
+                  y.part);
+}
+
+// Eight pixels anywhere, one by one where they see anything of the image.
+FASTWSI_INLINE f32x8 sample_anywhere(const WarpArgs& args, const Sampler& s, const Split& x, const Split& y,
+                                     int c) {
+    const i32x8 near = (x.whole >= s.near_first) & (x.whole <= s.x_near_last) & (y.whole >= s.near_first) &
+                       (y.whole <= s.y_near_last);
+    f32x8 values = splat8(static_cast<float>(args.fill[c]));
+    if (!any(near)) return values;
+    for (int lane = 0; lane < 8; ++lane)
+        if (near[lane] != 0)
+            values[lane] = sampled(args, x.whole[lane], y.whole[lane], x.part[lane], y.part[lane], c);
+    return values;
+}
+
+// Where the pixels of a run are found, worked out before any of them is loaded: the two kinds of work share
+// neither registers nor waiting times.
+struct Places {
+    i32x8 x[kWarpRun / 8], y[kWarpRun / 8];
+    f32x8 x_part[kWarpRun / 8], y_part[kWarpRun / 8];
+};
+
+template <bool Bent>
+FASTWSI_INLINE void find_places(const Sampler& sampler, const Positions& given, double column,
+                                std::int64_t blocks, Places& places) {
+    const Positions positions = given;
+    const double shift = sampler.shift, far_x = sampler.far_x, far_y = sampler.far_y;
+    for (std::int64_t i = 0; i < blocks; ++i) {
+        const double first = column + static_cast<double>(static_cast<std::int32_t>(8 * i));
+        const f64x4 across[2] = {positions.at<Bent>(first, 0) + shift,
+                                 positions.at<Bent>(first + 4, 0) + shift};
+        const f64x4 down[2] = {positions.at<Bent>(first, 1) + shift,
+                               positions.at<Bent>(first + 4, 1) + shift};
+        const Split px = split8(across, far_x), py = split8(down, far_y);
+        places.x[i] = px.whole;
+        places.y[i] = py.whole;
+        places.x_part[i] = px.part;
+        places.y_part[i] = py.part;
     }
 }
 
-struct ValueLoader {
-    const float (&values)[3][kWarpRun];
+// Pixels of a stretch as blocks: what the colour steps take them from.
+template <int Channels>
+struct WarpLoader {
+    const WarpArgs& args;
+    const Sampler& sampler;
+    const Places& places;
 
-    // Reads past the end of a run stay within the planes.
-    void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
-        for (int c = 0; c < 3; ++c)
-            for (int half = 0; half < 2; ++half) x[half][c] = load8(values[c] + i + 8 * half);
+    FASTWSI_INLINE_MEMBER void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+            const std::int64_t k = i / 8 + half;
+            const Split px = {places.x[k], places.x_part[k]}, py = {places.y[k], places.y_part[k]};
+            const i32x8 inside = (px.whole >= sampler.x_first) & (px.whole <= sampler.x_last) &
+                                 (py.whole >= sampler.y_first) & (py.whole <= sampler.y_last);
+            if (!sampler.packed || any(~inside)) {
+                for (int c = 0; c < Channels; ++c) x[half][c] = sample_anywhere(args, sampler, px, py, c);
+            } else if (Channels == 3) {
+                sample_inside(sampler, px, py, x[half]);
+            } else {
+                x[half][0] = sample_label_inside(sampler, px, py);
+            }
+        }
     }
 };
 
-// Adding 2^23 leaves the value, rounded to even, in the lowest byte.
-FASTWSI_INLINE std::uint8_t rounded_byte(float x) { return static_cast<std::uint8_t>(bits_of(x + 8388608.f)); }
-
-void store_bytes(const float (&values)[3][kWarpRun], std::int64_t n, std::uint8_t* out) {
-    for (std::int64_t i = 0; i + kBlock <= n; i += kBlock) {
-        f32x8 rgb[3][2];
-        for (int c = 0; c < 3; ++c)
-            for (int half = 0; half < 2; ++half) rgb[c][half] = load8(values[c] + i + 8 * half);
-        store_rgb16(rgb, out + 3 * i);
-    }
-    for (std::int64_t i = n - n % kBlock; i < n; ++i)
-        for (int c = 0; c < 3; ++c) out[3 * i + c] = rounded_byte(values[c][i]);
+FASTWSI_INLINE void store_label(float x, std::uint8_t* out) {
+    // Adding 2^23 leaves the value, rounded to even, in the lowest byte.
+    *out = static_cast<std::uint8_t>(bits_of(x + 8388608.f));
+}
+template <class T>
+FASTWSI_INLINE void store_label(float x, T* out) {
+    from_float(x, out);
 }
 
-template <class T>
-FASTWSI_INLINE void store_scaled(const float* values, std::int64_t n, float scale, float shift, T* out) {
-    for (std::int64_t i = 0; i < n; ++i) from_float(values[i] * scale + shift, out + i);
+template <class T, class Load>
+void store_labels(const Load& load, std::int64_t n, float scale, float shift, void* plane) {
+    T* const out = static_cast<T*>(plane);
+    for (std::int64_t i = 0; i < n; i += kBlock) {
+        f32x8 x[2][3];
+        load(i, x);
+        for (std::int64_t k = 0; k < kBlock && i + k < n; ++k)
+            store_label(x[k / 8][0][k % 8] * scale + shift, out + i + k);
+    }
+}
+
+template <class Load>
+void label_run(const Load& load, std::int64_t n, const PixelMap& map, DType dtype, void* plane) {
+    const float scale = map.in_mul[0] * map.scale[0], shift = map.shift[0];
+    switch (dtype) {
+        case DType::u8: return store_labels<std::uint8_t>(load, n, 1.f, 0.f, plane);
+        case DType::f16: return store_labels<Half>(load, n, scale, shift, plane);
+        case DType::bf16: return store_labels<BFloat16>(load, n, scale, shift, plane);
+        default: return store_labels<float>(load, n, scale, shift, plane);
+    }
+}
+
+// The pixel behind the last one of x's cell, at most `end`.
+std::int64_t cell_end(std::int64_t x, std::int64_t end, std::int64_t cell, double scale, std::int64_t nodes) {
+    if (cell == nodes - 2 || static_cast<double>(cell + 1) >= static_cast<double>(end) * scale) return end;
+    // An estimate, put right by a pixel where rounding had it wrong.
+    std::int64_t next = static_cast<std::int64_t>(static_cast<double>(cell + 1) / scale);
+    if (next <= x) next = x + 1;
+    while (next < end && grid_place(next, scale, nodes).cell == cell) ++next;
+    while (next > x + 1 && grid_place(next - 1, scale, nodes).cell != cell) --next;
+    return next < end ? next : end;
+}
+
+template <int Channels>
+void warp_stretch(const WarpArgs& args, const Sampler& sampler, const Positions& positions, std::int64_t y,
+                  std::int64_t x, std::int64_t n, const PixelMap& map, void* const (&planes)[3]) {
+    Places places;
+    const std::int64_t blocks = (n + kBlock - 1) / kBlock * (kBlock / 8);
+    if (args.map.displacement != nullptr) {
+        find_places<true>(sampler, positions, static_cast<double>(x), blocks, places);
+    } else {
+        find_places<false>(sampler, positions, static_cast<double>(x), blocks, places);
+    }
+    const WarpLoader<Channels> load{args, sampler, places};
+    if (Channels == 1) return label_run(load, n, map, args.dtype, planes[0]);
+    const std::uint32_t number = static_cast<std::uint32_t>(y * args.map.width + x);
+    if (map.mode == ColourMode::done)
+        return store_pixels<ColourMode::done>(load, n, number, map, static_cast<std::uint8_t*>(planes[0]));
+    store_run(load, n, number, map, args.dtype, planes);
 }
 
 }  // namespace
 
-void warp_sample(const WarpArgs& args, std::int64_t y, std::int64_t x, std::int64_t n,
-                 float (&planes)[3][kWarpRun]) {
-    Positions at;
-    find_positions(args.map, y, x, n, at);
-    for (std::int64_t i = n; i % 8 != 0; ++i) at.x[i] = at.y[i] = -3.0;
-    const bool packed = args.channels == 3 && args.source_column == 3 && args.source_channel == 1;
-    for (std::int64_t i = 0; i < n; i += 8) sample8(args, packed, at.x + i, at.y + i, i, planes);
-}
-
-void warp_store(const float (&values)[3][kWarpRun], std::int64_t n, std::uint32_t number, const PixelMap& map,
-                int channels, DType dtype, void* const (&planes)[3]) {
-    if (channels == 3 && map.mode == ColourMode::done)  // bytes that no colour step touches
-        return store_bytes(values, n, static_cast<std::uint8_t*>(planes[0]));
-    if (channels == 3) return store_run(ValueLoader{values}, n, number, map, dtype, planes);
-    const float scale = map.in_mul[0] * map.scale[0], shift = map.shift[0];
-    switch (dtype) {
-        case DType::u8:
-            for (std::int64_t i = 0; i < n; ++i)
-                static_cast<std::uint8_t*>(planes[0])[i] = rounded_byte(values[0][i]);
-            return;
-        case DType::f16: return store_scaled(values[0], n, scale, shift, static_cast<Half*>(planes[0]));
-        case DType::bf16: return store_scaled(values[0], n, scale, shift, static_cast<BFloat16*>(planes[0]));
-        default: return store_scaled(values[0], n, scale, shift, static_cast<float*>(planes[0]));
+void warp_run(const WarpArgs& args, std::int64_t y, std::int64_t x, std::int64_t n, const PixelMap& map,
+              void* const (&planes)[3]) {
+    const Sampler sampler = sampler_of(args);
+    const double* const m = args.map.matrix;
+    Positions positions = {};
+    for (int axis = 0; axis < 2; ++axis) {
+        positions.step[axis] = m[3 * axis];
+        positions.start[axis] = m[3 * axis + 1] * static_cast<double>(y) + m[3 * axis + 2];
+    }
+    const auto stretch = args.channels == 3 ? warp_stretch<3> : warp_stretch<1>;
+    if (args.map.displacement == nullptr) return stretch(args, sampler, positions, y, x, n, map, planes);
+    const RowField field(args.map, y);
+    const std::int64_t nodes = args.map.grid_columns, end = x + n;
+    const std::int64_t step = args.dtype == DType::u8 ? args.channels : item_size(args.dtype);
+    positions.scale = grid_scale(nodes, args.map.width);
+    for (std::int64_t at = x; at < end;) {
+        const std::int64_t cell = grid_place(at, positions.scale, nodes).cell;
+        const std::int64_t next = cell_end(at, end, cell, positions.scale, nodes);
+        field.cell(cell, positions.bend);
+        positions.first = static_cast<double>(cell);
+        void* here[3];
+        for (int c = 0; c < 3; ++c) here[c] = static_cast<char*>(planes[c]) + (at - x) * step;
+        stretch(args, sampler, positions, y, at, next - at, map, here);
+        at = next;
     }
 }
 

@@ -7,17 +7,24 @@ from fastwsi._native import simd_level
 from fastwsi.kernels.augment import augment_patches
 from fastwsi.kernels.hsd import hsd_moments, hsd_normalize
 from fastwsi.kernels.hsd_statistics import HsdMoments
+from fastwsi.kernels.orientation import inverse_orientation, orient, orient_mean
 from fastwsi.kernels.patch_params import PatchParams
 from fastwsi.kernels.pixels import scale_shift
-from fastwsi.kernels.warp import warp
 from fastwsi.kernels.warp_boxes import WarpBox, warp_source_boxes
+from fastwsi.kernels.warping import warp
 
 __all__ = [
     "HsdMoments",
     "PatchParams",
+    "WarpBox",
     "augment_patches",
     "hsd_moments",
     "hsd_normalize",
+    "inverse_orientation",
+    "orient",
+    "orient_mean",
     "scale_shift",
     "simd_level",
+    "warp",
+    "warp_source_boxes",
 ]

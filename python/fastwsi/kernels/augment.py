@@ -70,7 +70,9 @@ def augment_patches(
         params = PatchParams()
     elif not isinstance(params, PatchParams):
         raise TypeError(f"params: got {type(params).__name__}, expected PatchParams")
-    given: Any = images if hasattr(images, "shape") else _checked_list(images)
+    given: Any = images
+    if not hasattr(given, "shape"):
+        given = _checked_list(given)
     sizes = _sizes(given)
     chosen = _output_dtype(given, out, dtype)
     scale, shift = plane_scale(mean, std, chosen, len(sizes))
@@ -78,10 +80,11 @@ def augment_patches(
     empty = (0, 0) if isinstance(given, list) else (given.shape[2], given.shape[1])
     width, height = _place_crops(table, params, sizes, size, empty)
     shape = _shape(len(sizes), height, width, layout)
-    if out is not None and tuple(out.shape) != shape:
-        raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")
-    first = given[0] if isinstance(given, list) else given
-    target: Any = _arrays.empty(first, shape, chosen) if out is None else out
+    target: Any = out
+    if target is None:
+        target = _arrays.empty(given[0] if isinstance(given, list) else given, shape, chosen)
+    elif tuple(target.shape) != shape:
+        raise ValueError(f"out: got shape {tuple(target.shape)}, expected {shape}")
     augment_into(given, target, table, layout)
     _arrays.mark_written(out)
     return target  # type: ignore[no-any-return]

@@ -240,7 +240,7 @@ def _vector(name: str, value: Any, where: str) -> tuple[float, ...]:
     return tuple(_in_range(name, each, where, kind, whole=name == "origin") for each in value)
 
 
-def _number(name: str, value: Any, where: str) -> float:
+def _number(name: str, value: Any, where: str) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if name in _INTEGERS:

@@ -54,8 +54,8 @@ def warp_source_boxes(
 
     A band of a rotated image runs across the source at an angle: the rectangle around all of it may be the
     whole image, while those around short stretches stay small. Read each of them, from a cache of tiles say,
-    and call ``warp`` with its ``rows`` and ``columns``, ``origin`` and ``full_size``: the pixels are those that
-    the whole source would give, bit for bit.
+    and call ``warp`` with its ``rows`` and ``columns``, ``origin`` and ``full_size``: the pixels are those
+    that the whole source would give, bit for bit.
 
     Parameters
     ----------
@@ -77,9 +77,10 @@ def warp_source_boxes(
     Examples
     --------
     >>> quarter_turn = [[0, -1, 999], [1, 0, 0]]
-    >>> fastwsi.kernels.warp_source_boxes(quarter_turn, size=(1000, 1000), full_size=(1000, 1000), rows=(0, 64))
-    [WarpBox(rows=(0, 64), columns=(0, 512), origin=(936, 0), size=(64, 513)), \
-WarpBox(rows=(0, 64), columns=(512, 1000), origin=(936, 512), size=(64, 488))]
+    >>> boxes = fastwsi.kernels.warp_source_boxes(
+    ...     quarter_turn, size=(1000, 1000), full_size=(1000, 1000), rows=(0, 64))
+    >>> [(box.columns, box.origin, box.size) for box in boxes]
+    [((0, 512), (935, 0), (65, 513)), ((512, 1000), (935, 511), (65, 489))]
     """
     geometry = WarpGeometry.checked(matrix, displacement, size, full_size, rows, columns, order, upsampling)
     if not hasattr(columns_per_box, "__index__") or columns_per_box < 1:
@@ -246,7 +247,7 @@ def _checked_displacement(value: Any) -> Float64Array:
     grid = _floats(value, "displacement")
     if grid.ndim != 3 or grid.shape[2] != 2 or min(grid.shape) < 2:
         raise ValueError(
-            f"displacement: got shape {grid.shape}, expected (grid rows, grid columns, 2) with 2 or more of each"
+            f"displacement: got shape {grid.shape}, expected (grid rows, grid columns, 2), 2 or more of each"
         )
     return grid
 

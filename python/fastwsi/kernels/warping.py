@@ -171,7 +171,7 @@ def _colour_table(colour: Any, mean: Any, std: Any, dtype: str, channels: int) -
             raise ValueError(f"colour: got {name}, expected none: it is the matrix that moves pixels")
     if colour.contrast is not None and colour.contrast_mean is None:
         raise ValueError(
-            "colour: got contrast without contrast_mean, expected both: a band does not know the mean of the whole"
+            "colour: got contrast without contrast_mean, expected both: a band does not know the whole's mean"
         )
     if channels == 1 and (mean is not None or std is not None):
         raise ValueError("mean and std: got numbers for labels, expected None: they have one channel")

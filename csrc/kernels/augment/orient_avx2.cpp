@@ -1,0 +1,1 @@
+#include "kernels/augment/orient_rows.inl"

@@ -1,0 +1,1 @@
+#include "kernels/augment/orient_mean_rows.inl"
