@@ -13,6 +13,11 @@ FASTWSI_INLINE float natural_log(float x) { return logf(x); }
 FASTWSI_INLINE void sincos_turns(float turns, float& sine, float& cosine) {
     sincospif(2.f * turns, &sine, &cosine);
 }
+FASTWSI_INLINE float power_of_two(float x) { return exp2f(x); }
+FASTWSI_INLINE float turns_of(float y, float x) {
+    const float turns = atan2f(y, x) * 0.159154943f;
+    return turns < 0.f ? turns + 1.f : turns;
+}
 FASTWSI_INLINE float float_of(std::uint32_t x) { return static_cast<float>(x); }
 
 #else
@@ -31,6 +36,27 @@ FASTWSI_INLINE f32x8 natural_log(f32x8 x) {
     p = p * w + 1.f / 3;
     p = p * w + 1.f;
     return exponent * 0.693147181f + 2.f * s * p;
+}
+
+FASTWSI_INLINE f32x8 power_of_two(f32x8 x) { return exp2_8(clamp8(x, -126.f, 126.f)); }
+
+// The angle of (x, y) in [0, 1] turns, to an absolute error of 1e-7; 0 at the origin.
+FASTWSI_INLINE f32x8 turns_of(f32x8 y, f32x8 x) {
+    const f32x8 ax = magnitude(x), ay = magnitude(y), zero = splat8(0.f);
+    const f32x8 wide = larger(ax, ay);
+    const f32x8 ratio = smaller(ax, ay) / larger(wide, splat8(1e-30f));  // tan of an angle up to 45 degrees
+    // Above 22.5 degrees the angle is measured from 45.
+    const i32x8 steep = ratio > splat8(0.414213562f);
+    const f32x8 t = choose(steep, (ratio - 1.f) / (ratio + 1.f), ratio), w = t * t;
+    f32x8 p = w * (1.f / 13) - 1.f / 11;
+    p = p * w + 1.f / 9;
+    p = p * w - 1.f / 7;
+    p = p * w + 1.f / 5;
+    p = p * w - 1.f / 3;
+    f32x8 turns = (p * w * t + t) * 0.159154943f + choose(steep, splat8(0.125f), zero);
+    turns = choose(ay > ax, 0.25f - turns, turns);
+    turns = choose(x < zero, 0.5f - turns, turns);
+    return choose(y < zero, 1.f - turns, turns);
 }
 
 // sin and cos of 2 pi turns for turns in [-1, 1], to an absolute error of 1e-7.

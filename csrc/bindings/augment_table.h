@@ -28,7 +28,8 @@ enum TableColumn : int {
     kNoiseKey,               // two
     kScale = kNoiseKey + 2,  // three
     kShift = kScale + 3,     // three
-    kTableColumns = kShift + 3,
+    kLchMul = kShift + 3,    // three
+    kTableColumns = kLchMul + 3,
 };
 
 inline Colour colour_from(const double* row) {
@@ -47,6 +48,7 @@ inline Colour colour_from(const double* row) {
     for (int k = 0; k < 2; ++k) colour.noise_key[k] = u32(kNoiseKey + k);
     for (int c = 0; c < 3; ++c) {
         colour.contrast_mean[c] = f32(kContrastMean + c);
+        colour.lch_mul[c] = f32(kLchMul + c);
         colour.scale[c] = f32(kScale + c);
         colour.shift[c] = f32(kShift + c);
     }

@@ -15,7 +15,7 @@ constexpr int kWarps = kThreads / 32;
 constexpr std::int64_t kMostBlocks = 512;  // of one patch
 
 // Patches travel as arguments of the launch: nothing to copy, nothing to wait for, fit for CUDA graphs.
-constexpr int kBatch = 32;
+constexpr int kBatch = 24;
 struct Batch {
     PatchLayout layout;
     Patch patch[kBatch];

@@ -15,6 +15,7 @@ enum ColourStep : std::uint32_t {
     kContrastMeanGiven = 16,  // else the image's own means
     kGaussianStep = 32,
     kReplaceStep = 64,
+    kLchStep = 128,  // before all others
 };
 
 struct Colour {
@@ -24,6 +25,7 @@ struct Colour {
     float hue;                             // added to the hue, in sixths of a turn, in [0, 6)
     float contrast;                        // (x - mean) * contrast + mean, channel by channel
     float contrast_mean[3];
+    float lch_mul[3];               // lightness, chroma and hue angle in CIE LCh are multiplied with them
     float noise_sigma;              // of the Gaussian noise added to each value
     std::uint32_t noise_threshold;  // a pixel is replaced where a 24-bit random number is below it
     std::uint32_t noise_key[2];     // from the image's seed
@@ -43,6 +45,7 @@ struct PixelMap {
     float saturation_mul, saturation_add, hue;
     float chroma_limit;            // 0 where the saturation step caps chroma at the value, else infinite
     float out_mul[3], out_add[3];  // contrast, after the HSV steps
+    float lch_mul[3];
     float noise_sigma;
     std::uint32_t noise_threshold, noise_key[2];
     float scale[3], shift[3];

@@ -4,6 +4,7 @@
 #include "base/isa.h"
 #include "base/lanes.h"
 #include "kernels/augment/colour.h"
+#include "kernels/augment/lch_math.h"
 #include "kernels/augment/noise_math.h"
 
 namespace fastwsi::FASTWSI_ISA {
@@ -28,6 +29,7 @@ FASTWSI_INLINE PixelMap fold(const Colour& colour, const double (&mean)[3]) {
     const bool plain = map.mode == ColourMode::plain;
     // Brightness that leaves no colours must leave no hue either: the shape is then not that of the bytes.
     map.per_channel = first || !(colour.brightness_mul > 0.f);
+    for (int k = 0; k < 3; ++k) map.lch_mul[k] = colour.lch_mul[k];
     for (int c = 0; c < 3; ++c) {
         const double gain = contrast ? static_cast<double>(colour.contrast) : 1.0;
         const double lift = contrast ? mean[c] * (1.0 - gain) : 0.0;
@@ -61,9 +63,9 @@ FASTWSI_INLINE PixelMap fold(const Colour& colour, const double (&mean)[3]) {
 // The map whose values are averaged for the contrast step: all steps before it, and no scaling.
 FASTWSI_INLINE PixelMap fold_for_mean(const Colour& colour) {
     Colour before = colour;
-    before.steps &= kSaturationStep | kHueStep;
+    before.steps &= kLchStep | kSaturationStep | kHueStep;
     if ((colour.steps & kContrastFirst) != 0) {
-        before.steps = 0;
+        before.steps &= kLchStep;
         before.brightness_mul = 1.f;
         before.brightness_add = 0.f;
     }
@@ -79,6 +81,7 @@ FASTWSI_INLINE PixelMap fold_for_mean(const Colour& colour) {
 template <ColourMode Mode, class V>
 FASTWSI_INLINE void colour_pixel(const PixelMap& map, V (&x)[3]) {
     if (Mode == ColourMode::done) return;
+    if ((map.steps & kLchStep) != 0) lch_pixel(map.lch_mul, x);
     if (Mode == ColourMode::plain) {
         for (int c = 0; c < 3; ++c) x[c] = x[c] * map.in_mul[c] + map.in_add[c];
         return;

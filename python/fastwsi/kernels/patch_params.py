@@ -26,13 +26,19 @@ _INTEGERS = {
     "orientation": (0, 7, "a whole number from 0 to 7"),
     "noise_seed": (0, 2**64 - 1, "a whole number from 0 to 2**64 - 1"),
 }
-_VECTORS = {"origin": 2, "contrast_mean": 3}
+_VECTORS: dict[str, tuple[int, float, float, str]] = {
+    "origin": (2, -(2.0**53), 2.0**53, "whole numbers"),
+    "lch_mul": (3, 0.0, _INFINITY, "finite numbers of at least 0"),
+    "contrast_mean": (3, -_INFINITY, _INFINITY, "finite numbers"),
+}
 
 # Steps as the kernels number them, in csrc/kernels/augment/colour.h.
-_SATURATION, _HUE, _CONTRAST, _CONTRAST_FIRST, _MEAN_GIVEN, _GAUSSIAN, _REPLACE = (1 << i for i in range(7))
+_SATURATION, _HUE, _CONTRAST, _CONTRAST_FIRST, _MEAN_GIVEN, _GAUSSIAN, _REPLACE, _LCH_STEP = (
+    1 << i for i in range(8)
+)
 # Columns as the bindings read them, in csrc/bindings/augment_table.h.
 _ORIENTATION, _STEPS, _BRIGHTNESS, _SATURATIONS, _HUES, _CONTRASTS, _MEANS = 2, 3, 4, 6, 8, 9, 10
-_SIGMAS, _THRESHOLDS, _KEYS, _SCALES, _SHIFTS, _COLUMNS = 13, 14, 15, 17, 20, 23
+_SIGMAS, _THRESHOLDS, _KEYS, _SCALES, _SHIFTS, _LCH, _COLUMNS = 13, 14, 15, 17, 20, 23, 26
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class PatchParams:
     """How each image of a batch is varied.
 
     Every field is None, which leaves the step out; or one value for all images; or one for each. Values are
-    on [0, 1] and pass through the steps in this order: brightness, saturation, hue, contrast, noise; only
-    the end result is clipped.
+    on [0, 1] and pass through the steps in this order: LCh, brightness, saturation, hue, contrast, noise;
+    only the end result is clipped.
 
     Attributes
     ----------
@@ -49,6 +55,9 @@ class PatchParams:
         Top-left pixel of the crop. None takes the centre.
     orientation : int
         0 to 7, as in ``orient``; applied to the crop.
+    lch_mul : three floats, or three per image
+        What lightness, chroma and hue angle (from 0 to 360 degrees) are multiplied with in CIE LCh, before
+        all other steps.
     brightness_mul, brightness_add : float
         x * mul + add. TensorFlow's ``adjust_brightness`` is ``brightness_add``.
     saturation_mul, saturation_add : float
@@ -79,6 +88,7 @@ class PatchParams:
 
     origin: Any = None
     orientation: Any = None
+    lch_mul: Any = None
     brightness_mul: Any = None
     brightness_add: Any = None
     saturation_mul: Any = None
@@ -166,6 +176,7 @@ class PatchParams:
             (_MEAN_GIVEN, self.contrast_mean is not None),
             (_GAUSSIAN, self.noise_sigma is not None),
             (_REPLACE, self.noise_fraction is not None),
+            (_LCH_STEP, self.lch_mul is not None),
         ):
             steps |= bit if taken else 0
         table[:, _STEPS] = steps
@@ -179,6 +190,7 @@ class PatchParams:
         ):
             table[:, column] = default if value is None else value
         table[:, _MEANS : _MEANS + 3] = np.reshape(self.contrast_mean or (0, 0, 0), (-1, 3))
+        table[:, _LCH : _LCH + 3] = np.reshape(self.lch_mul or (1, 1, 1), (-1, 3))
         table[:, _SCALES : _SCALES + 3] = scale
         table[:, _SHIFTS : _SHIFTS + 3] = shift
         if self.saturation_add is not None:
@@ -220,7 +232,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _checked_vectors(name: str, value: Any) -> tuple[Any, ...]:
-    length = _VECTORS[name]
+    length = _VECTORS[name][0]
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise TypeError(f"{name}: got {value!r}, expected {length} numbers, or {length} for each image")
     if len(value) == length and not any(hasattr(each, "__len__") for each in value):
@@ -229,15 +241,12 @@ def _checked_vectors(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def _vector(name: str, value: Any, where: str) -> tuple[float, ...]:
-    length = _VECTORS[name]
+    length, low, high, words = _VECTORS[name]
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, Sequence) or len(value) != length:
         raise ValueError(f"{where}{name}: got {value!r}, expected {length} numbers")
-    kind = (
-        (-(2**53), 2**53, "whole numbers") if name == "origin" else (-_INFINITY, _INFINITY, "finite numbers")
-    )
-    return tuple(_in_range(name, each, where, kind, whole=name == "origin") for each in value)
+    return tuple(_in_range(name, each, where, (low, high, words), whole=name == "origin") for each in value)
 
 
 def _number(name: str, value: Any, where: str) -> Any:

@@ -30,6 +30,13 @@ class WarpBox:
         Top-left pixel of the rectangle in the full source image.
     size : (width, height)
         (0, 0) where the part sees nothing but the fill.
+
+    Examples
+    --------
+    >>> box = fastwsi.kernels.WarpBox(rows=(0, 64), columns=(0, 512), origin=(900, 30), size=(514, 66))
+    >>> (x, y), (width, height) = box.origin, box.size
+    >>> np.zeros((2000, 3000, 3), np.uint8)[y : y + height, x : x + width].shape
+    (66, 514, 3)
     """
 
     rows: Pair
