@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fastwsi._version import __version__
 
 if TYPE_CHECKING:
+    from fastwsi import augment as augment
     from fastwsi import kernels as kernels
     from fastwsi import stain as stain
     from fastwsi._native import build_info as build_info
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fastwsi._native import get_num_threads as get_num_threads
     from fastwsi._native import set_num_threads as set_num_threads
 
-_MODULES = frozenset({"kernels", "stain"})
+_MODULES = frozenset({"augment", "kernels", "stain"})
 _FUNCTIONS = frozenset({"build_info", "cuda_available", "get_num_threads", "set_num_threads"})
 
 __all__ = [  # noqa: PLE0604  (the two sets are all strings)

@@ -182,6 +182,21 @@ def carrier(array: Any, name: str) -> Any:
     return array[..., None].view("uint8")
 
 
+def channel_sums(planes: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the sum of each plane of floats (channels, height, width), added up in float64, on the host.
+
+    Examples
+    --------
+    >>> channel_sums(np.ones((3, 2, 2), np.float32)).tolist()
+    [4.0, 4.0, 4.0]
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(planes, torch.Tensor):
+        return np.asarray(planes.sum(dim=(1, 2), dtype=torch.float64).cpu())
+    sums = planes.sum(axis=(1, 2), dtype=np.float64)
+    return np.asarray(sums if isinstance(sums, np.ndarray) else sums.get())
+
+
 def is_gpu(array: Any) -> bool:
     """Tell whether an array lives on a GPU.
 

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write text to a temporary file beside ``path``, sync it, and move it into place.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write text or bytes to a temporary file beside ``path``, sync it, and move it into place.
 
     Examples
     --------
@@ -22,8 +22,8 @@ def write_atomically(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; a replaced file keeps its mode, a new one is readable by all.

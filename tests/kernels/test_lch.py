@@ -37,7 +37,7 @@ FACTORS = st.tuples(st.floats(0.5, 1.5), st.floats(0, 2), st.one_of(st.just(1.0)
 
 @given(image=images(), factors=FACTORS, level=st.sampled_from(LEVELS))
 def test_equals_the_standards(image, factors, level):
-    image = image.reshape(-1, *image.shape[-2:])  # a batch as one tall image
+    image = image.reshape(int(np.prod(image.shape[:-2])), *image.shape[-2:])  # a batch as one tall image
     batch = image[None]
     with kernels.simd_level(level):
         found = kernels.augment_patches(batch, PatchParams(lch_mul=factors))

@@ -1,0 +1,73 @@
+"""A policy of one's own: any range for any parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastwsi.augment.draws import Range, check_at_least, check_ranges
+from fastwsi.augment.patches import PatchPolicy
+
+_STEPS = (
+    "brightness_mul",
+    "brightness_add",
+    "saturation_mul",
+    "saturation_add",
+    "hue",
+    "contrast",
+    "noise_fraction",
+    "noise_sigma",
+)
+
+
+@dataclass(frozen=True)
+class Augment(PatchPolicy):
+    """Ranges for every parameter of ``PatchParams``; a step whose range is None is left out.
+
+    Attributes
+    ----------
+    size : (width, height), optional
+        Of the patches; the images' own without it.
+    jitter : int
+        Pixels that the crop may be off the centre.
+    orientations : bool
+        Whether patches are turned and flipped, all eight ways alike.
+    brightness_mul, brightness_add, saturation_mul, saturation_add, hue, contrast : (low, high), optional
+        What the parameter of this name is drawn from; their meaning is that of ``PatchParams``.
+    noise_fraction, noise_sigma : (low, high), optional
+        Likewise.
+    mean, std : three floats
+        Floats come out as (x - mean) / std.
+
+    Examples
+    --------
+    >>> policy = fastwsi.augment.Augment(size=(224, 224), jitter=16, hue=(-0.05, 0.05), contrast=(0.8, 1.25))
+    >>> tiles = np.random.default_rng(0).integers(90, 250, (4, 256, 256, 3), np.uint8)
+    >>> policy(tiles, fastwsi.augment.generator(0), dtype="float16").shape
+    (4, 3, 224, 224)
+    """
+
+    size: tuple[int, int] | None = None
+    jitter: int = 0
+    orientations: bool = True
+    brightness_mul: Range | None = None
+    brightness_add: Range | None = None
+    saturation_mul: Range | None = None
+    saturation_add: Range | None = None
+    hue: Range | None = None
+    contrast: Range | None = None
+    noise_fraction: Range | None = None
+    noise_sigma: Range | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "jitter")
+        check_ranges(self, _STEPS)
+        if self.jitter and self.size is None:
+            raise ValueError(
+                f"jitter: got {self.jitter} without a size, expected (width, height) of the patches"
+            )
+
+    def ranges(self) -> dict[str, Range]:
+        """Return what each field of ``PatchParams`` is drawn from."""
+        return {name: getattr(self, name) for name in _STEPS if getattr(self, name) is not None}

@@ -1,0 +1,125 @@
+"""What the policies for whole slides share: an image in a larger square, turned about its middle."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastwsi.augment import sheet
+from fastwsi.augment.view import AugmentedView, ImageReader, Matrix, Pair
+
+if TYPE_CHECKING:
+    import os
+
+    from typing_extensions import Self
+
+
+def inverse_map(
+    source_size: Pair, size: Pair, *, angle: float, flip: bool, shift: tuple[float, float]
+) -> Matrix:
+    """Return the map from output to source: the source's middle on the output's, then flip, turn and move.
+
+    Parameters
+    ----------
+    angle : float
+        Degrees, counter-clockwise as seen on the screen.
+    flip : bool
+        Left to right, before the turn.
+    shift : (x, y)
+        Pixels by which the turned image moves.
+
+    Examples
+    --------
+    >>> inverse_map((100, 50), (100, 50), angle=0, flip=False, shift=(3, 0))
+    ((1.0, 0.0, -3.0), (0.0, 1.0, 0.0))
+    """
+    quarter, rest = divmod(angle % 360, 90)
+    if rest == 0:  # exact, so that quarter turns move pixels onto pixels
+        cosine, sine = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(quarter) % 4]
+    else:
+        cosine, sine = float(np.cos(np.deg2rad(angle))), float(np.sin(np.deg2rad(angle)))
+    mirror = -1.0 if flip else 1.0
+    # Rows point down: a turn that looks counter-clockwise has its signs exchanged.
+    linear = np.array([[mirror * cosine, -mirror * sine], [sine, cosine]])
+    middle = (np.array(size) - 1) / 2 + shift
+    # Padding is in whole pixels: the source's corner lies on a pixel of the output.
+    corner = np.array([(a - b) // 2 for a, b in zip(size, source_size, strict=True)])
+    source_middle = (np.array(size) - 1) / 2 - corner
+    offset = source_middle - linear @ middle + 0.0
+    (a, b), (d, e) = (linear + 0.0).tolist()
+    return ((a, b, float(offset[0])), (d, e, float(offset[1])))
+
+
+class SlidePolicy(ABC):
+    """Draws a map for one whole slide and shows the slide through it, row by row.
+
+    Subclasses are frozen dataclasses with at least the field ``size``: pixels along each side of the view.
+    """
+
+    size: int
+
+    @abstractmethod
+    def view(self, source: Any, generator: np.random.Generator) -> AugmentedView:
+        """Draw a view of one slide."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> Self:
+        """Return the same policy for slides at another resolution: lengths in pixels times ``factor``."""
+
+    def contact_sheet(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        image: np.ndarray[Any, Any] | None = None,
+        *,
+        rows: int = 4,
+        columns: int = 6,
+        side: int = 224,
+        seed: int = 0,
+    ) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Draw a grid of samples, scaled down, for a person to look at; the first is the image as it is.
+
+        Parameters
+        ----------
+        path : path, optional
+            PNG file to write.
+        image : uint8 array, shape (height, width, 3), optional
+            A thumbnail of a slide; by default a drawn picture with the colours of H&E.
+        side : int
+            Pixels along each side of a sample.
+
+        Returns
+        -------
+        uint8 array, shape (grid height, grid width, 3)
+        """
+        given = sheet.example_tissue(side * 5 // 8) if image is None else image
+        small = self.scaled(side / self.size)
+        centred = inverse_map(
+            (given.shape[1], given.shape[0]), (side, side), angle=0, flip=False, shift=(0, 0)
+        )
+        plain = AugmentedView(given, (side, side), centred)
+        views = [
+            small.view(given, generator) for generator in sheet.cell_generators(seed, rows * columns - 1)
+        ]
+        views = [replace(view, size=(side, side)) for view in views]
+        return sheet.draw([view.rows(0, side) for view in (plain, *views)], columns, path)
+
+
+def source_size(source: Any) -> Pair:
+    """Return (width, height) of an array or reader.
+
+    Examples
+    --------
+    >>> source_size(np.zeros((3, 5, 3), np.uint8))
+    (5, 3)
+    """
+    if isinstance(source, ImageReader):
+        return source.size
+    if not hasattr(source, "shape") or len(source.shape) != 3:
+        raise TypeError(
+            f"source: got {type(source).__name__}, expected a uint8 array (height, width, 3), or a reader "
+            "with size and read(x, y, width, height)"
+        )
+    return (int(source.shape[1]), int(source.shape[0]))
