@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastwsi.augment.draws import Range, check_at_least, check_ranges, uniform
+from fastwsi.augment.draws import Range, check_at_least, check_ranges, check_whole, uniform
 from fastwsi.augment.view import AugmentedView
 from fastwsi.augment.whole_slides import SlidePolicy, inverse_map, source_size
 from fastwsi.kernels import PatchParams
@@ -58,7 +58,7 @@ class ChuangAugment(SlidePolicy):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "size")
+        check_whole(self, 1, "size")
         check_at_least(self, 0, "translation", "hue", "saturation")
         check_ranges(self, ("rotation", "contrast", "brightness"))
 

@@ -84,3 +84,11 @@ def check_at_least(policy: Any, least: float, *names: str) -> None:
         value = getattr(policy, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < np.inf:
             raise ValueError(f"{name}: got {value!r}, expected a finite number of at least {least:g}")
+
+
+def check_whole(policy: Any, least: int, *names: str) -> None:
+    """Raise ValueError unless each of a policy's numbers is a whole one of at least ``least``."""
+    for name in names:
+        value = getattr(policy, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {least}")

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastwsi.augment.draws import Range, check_at_least, check_ranges
-from fastwsi.augment.patches import PatchPolicy
-
-_STEPS = (
-    "brightness_mul",
-    "brightness_add",
-    "saturation_mul",
-    "saturation_add",
-    "hue",
-    "contrast",
-    "noise_fraction",
-    "noise_sigma",
-)
+from fastwsi.augment.draws import Range, check_ranges, check_whole
+from fastwsi.augment.patches import STEPS, PatchPolicy
 
 
 @dataclass(frozen=True)
@@ -61,8 +50,8 @@ class Augment(PatchPolicy):
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "jitter")
-        check_ranges(self, _STEPS)
+        check_whole(self, 0, "jitter")
+        check_ranges(self, STEPS)
         if self.jitter and self.size is None:
             raise ValueError(
                 f"jitter: got {self.jitter} without a size, expected (width, height) of the patches"
@@ -70,4 +59,4 @@ class Augment(PatchPolicy):
 
     def ranges(self) -> dict[str, Range]:
         """Return what each field of ``PatchParams`` is drawn from."""
-        return {name: getattr(self, name) for name in _STEPS if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in STEPS if getattr(self, name) is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastwsi.augment.draws import Range, check_at_least
+from fastwsi.augment.draws import Range, check_at_least, check_whole
 from fastwsi.augment.patches import PatchPolicy
 
 
@@ -49,7 +49,8 @@ class Liu2017Augment(PatchPolicy):
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "jitter", "brightness", "saturation", "hue", "contrast")
+        check_whole(self, 0, "jitter")
+        check_at_least(self, 0, "brightness", "saturation", "hue", "contrast")
 
     def ranges(self) -> dict[str, Range]:
         """Return what each field of ``PatchParams`` is drawn from."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastwsi.augment import sheet
-from fastwsi.augment.draws import Range, per_image, uniform
+from fastwsi.augment.draws import Range, per_image
 from fastwsi.kernels import PatchParams, augment_patches
 
 if TYPE_CHECKING:
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from fastwsi._arrays import Array
 
 _NOISE = ("noise_fraction", "noise_sigma")
+STEPS = (
+    "brightness_mul",
+    "brightness_add",
+    "saturation_mul",
+    "saturation_add",
+    "hue",
+    "contrast",
+    *_NOISE,
+)
 
 
 class PatchPolicy(ABC):
@@ -57,22 +66,23 @@ class PatchPolicy(ABC):
         image_size : (width, height)
             Of the image that the patch is cut from.
         """
-        # Everything is drawn, needed or not: one range more or less must not change the other draws.
-        orientation = int(source.integers(8))
-        shift = source.integers(-self.jitter, self.jitter, 2, endpoint=True)
-        seed = int(source.integers(2**63))
-        drawn: dict[str, Any] = {name: uniform(source, values) for name, values in self.ranges().items()}
+        # One random number each, needed or not: a range more or less must not change the other draws.
+        turn, right, down, noise, *others = source.random(4 + len(STEPS))
+        share = dict(zip(STEPS, others, strict=True))
+        drawn: dict[str, Any] = {
+            name: float(low + share[name] * (high - low)) for name, (low, high) in self.ranges().items()
+        }
         if any(name in drawn for name in _NOISE):
-            drawn["noise_seed"] = seed
+            drawn["noise_seed"] = int(noise * 2**53)
+        orientation = int(turn * 8) if self.orientations else 0
         if self.orientations:
             drawn["orientation"] = orientation
         if self.size is not None:
-            drawn["origin"] = self._origin(image_size, orientation if self.orientations else 0, shift)
+            shift = [int(number * (2 * self.jitter + 1)) - self.jitter for number in (right, down)]
+            drawn["origin"] = self._origin(image_size, orientation, shift)
         return PatchParams(**drawn)
 
-    def _origin(
-        self, image_size: tuple[int, int], orientation: int, shift: np.ndarray[Any, Any]
-    ) -> tuple[int, int]:
+    def _origin(self, image_size: tuple[int, int], orientation: int, shift: list[int]) -> tuple[int, int]:
         assert self.size is not None
         crop = self.size if orientation % 2 == 0 else self.size[::-1]
         room = [whole - part for whole, part in zip(image_size, crop, strict=True)]
@@ -83,7 +93,7 @@ class PatchPolicy(ABC):
                 f"{least[0]} x {least[1]}, for a size of {self.size[0]} x {self.size[1]} and a jitter of "
                 f"{self.jitter} pixels each way"
             )
-        return room[0] // 2 + int(shift[0]), room[1] // 2 + int(shift[1])
+        return room[0] // 2 + shift[0], room[1] // 2 + shift[1]
 
     def draw_batch(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastwsi.augment.draws import Range, check_at_least
+from fastwsi.augment.draws import Range, check_at_least, check_whole
 from fastwsi.augment.patches import PatchPolicy
 
 
@@ -46,7 +46,8 @@ class PcamAugment(PatchPolicy):
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "jitter", "noise_fraction", "noise_sigma")
+        check_whole(self, 0, "jitter")
+        check_at_least(self, 0, "noise_fraction", "noise_sigma")
 
     def ranges(self) -> dict[str, Range]:
         """Return what each field of ``PatchParams`` is drawn from."""

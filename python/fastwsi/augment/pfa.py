@@ -10,7 +10,7 @@ import numpy as np
 
 from fastwsi import _arrays
 from fastwsi.augment import sheet
-from fastwsi.augment.draws import Range, check_at_least, check_ranges, per_image, uniform
+from fastwsi.augment.draws import Range, check_at_least, check_ranges, check_whole, per_image, uniform
 from fastwsi.augment.view import Matrix
 from fastwsi.augment.whole_slides import inverse_map
 from fastwsi.kernels import PatchParams, augment_patches, warp
@@ -74,7 +74,7 @@ class PfaAugment:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "size", "mask_size")
+        check_whole(self, 1, "size", "mask_size")
         check_at_least(self, 0, "jitter", "hue")
         check_ranges(self, ("rotation", "scale", "brightness", "contrast", "saturation"))
         if self.scale[0] <= 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastwsi.augment.draws import Range, check_at_least, check_ranges, uniform
+from fastwsi.augment.draws import Range, check_at_least, check_ranges, check_whole, uniform
 from fastwsi.augment.elastic import elastic_field
 from fastwsi.augment.view import AugmentedView
 from fastwsi.augment.whole_slides import SlidePolicy, inverse_map, source_size
@@ -62,7 +62,8 @@ class PinckaersAugment(SlidePolicy):
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "size", "elastic_spacing")
+        check_whole(self, 1, "size")
+        check_at_least(self, 1, "elastic_spacing")
         check_at_least(self, 0, "elastic_alpha", "elastic_sigma")
         check_ranges(self, ("rotation", "lightness", "chroma", "hue"))
 
