@@ -1,4 +1,4 @@
-"""The README's example does what it says."""
+"""The README's examples do what they say."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from pathlib import Path
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_example_runs(tmp_path, monkeypatch):
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_examples_run(tmp_path, monkeypatch):
+    """One after the other, as a reader would paste them."""
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) >= 2
     monkeypatch.chdir(tmp_path)
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        exec(compile(example, str(README), "exec"), {})
-    (promised,) = re.findall(r"print\(.*#\s*(.+)", example)
-    assert output.getvalue().strip() == promised
+    session = {}
+    for example in examples:
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(compile(example, str(README), "exec"), session)
+        (promised,) = re.findall(r"print\(.*#\s*(.+)", example)
+        assert output.getvalue().strip() == promised
     assert (tmp_path / "stain.json").is_file()
