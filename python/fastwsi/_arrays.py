@@ -261,6 +261,29 @@ def check_out(out: Any, like: Any) -> None:
         raise ValueError("out: got a tensor that requires grad or is a negative view, expected a plain one")
 
 
+def output_dtype(out: Any, dtype: Any, like: Any, allowed: Sequence[str]) -> str:
+    """Return the dtype of a result: that asked for, else that of ``out``, else the first allowed.
+
+    Examples
+    --------
+    >>> output_dtype(np.zeros(1, "float32"), None, np.zeros(1), ("uint8", "float32"))
+    'float32'
+    """
+    wanted = None if dtype is None else normalise_dtype(dtype, "dtype")
+    what = "dtype: got"
+    if out is not None:
+        check_out(out, like)
+        given = dtype_name(out)
+        if wanted not in (None, given):
+            raise ValueError(f"out: got dtype {given}, expected {wanted}, the dtype asked for")
+        wanted, what = given, "out: got dtype"
+    if wanted is None:
+        return allowed[0]
+    if wanted not in allowed:
+        raise TypeError(f"{what} {wanted}, expected one of {', '.join(allowed)}")
+    return wanted
+
+
 def floats(values: Any, name: str) -> list[float]:
     """Return numbers as a list of float; TypeError names the argument where they are no numbers.
 

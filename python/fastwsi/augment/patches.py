@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +13,6 @@ from fastwsi.augment.draws import Range, per_image
 from fastwsi.kernels import PatchParams, augment_patches
 
 if TYPE_CHECKING:
-    import os
-
     from fastwsi._arrays import Array
 
 _NOISE = ("noise_fraction", "noise_sigma")
@@ -29,7 +27,7 @@ STEPS = (
 )
 
 
-class PatchPolicy(ABC):
+class PatchPolicy(sheet.ShowsSamples):
     """Draws parameters for patches and applies them, whole batches in one call of a kernel.
 
     Subclasses are frozen dataclasses with at least these fields.
@@ -132,34 +130,12 @@ class PatchPolicy(ABC):
             scaled = {"mean": self.mean, "std": self.std}
         return augment_patches(images, params, out, size=self.size, dtype=dtype, layout=layout, **scaled)
 
-    def contact_sheet(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        image: np.ndarray[Any, Any] | None = None,
-        *,
-        rows: int = 4,
-        columns: int = 6,
-        seed: int = 0,
-    ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Draw a grid of samples for a person to look at; the first one is the image as it is.
-
-        Parameters
-        ----------
-        path : path, optional
-            PNG file to write.
-        image : uint8 array, shape (height, width, 3), optional
-            What to vary; by default a drawn picture with the colours of H&E.
-
-        Returns
-        -------
-        uint8 array, shape (grid height, grid width, 3)
-        """
-        width, height = self.size or (224, 224)
-        side = max(width, height) + 2 * self.jitter
-        given = sheet.example_tissue(side) if image is None else image
-        plain = augment_patches(given[None], size=self.size, dtype="uint8", layout="NHWC")[0]
-        cells = [
-            self(given[None], generator, dtype="uint8", layout="NHWC")[0]
-            for generator in sheet.cell_generators(seed, rows * columns - 1)
-        ]
-        return sheet.draw([plain, *cells], columns, path)
+    def samples(
+        self, image: sheet.Pixels | None, sources: Sequence[np.random.Generator], side: int | None
+    ) -> list[sheet.Pixels]:
+        """Return an image as it is, and one sample for each generator."""
+        if image is None:
+            image = sheet.example_tissue(max(self.size or (224, 224)) + 2 * self.jitter)
+        plain = augment_patches(image[None], size=self.size, dtype="uint8", layout="NHWC")[0]
+        varied = [self(image[None], source, dtype="uint8", layout="NHWC")[0] for source in sources]
+        return sheet.cut_to([plain, *varied], side)

@@ -16,13 +16,11 @@ from fastwsi.augment.whole_slides import inverse_map
 from fastwsi.kernels import PatchParams, augment_patches, warp
 
 if TYPE_CHECKING:
-    import os
-
     from fastwsi._arrays import Array
 
 
 @dataclass(frozen=True)
-class PfaAugment:
+class PfaAugment(sheet.ShowsSamples):
     """PFA-ScanNet: patches and their masks flipped, scaled, turned and cropped together; colours varied.
 
     The paper prints no ranges; these are ours.
@@ -168,35 +166,11 @@ class PfaAugment:
             warp(mask, matrix, None, target, size=whole, rows=part, columns=part, fill=0, order=0)
         return result, targets
 
-    def contact_sheet(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        image: np.ndarray[Any, Any] | None = None,
-        *,
-        rows: int = 4,
-        columns: int = 6,
-        side: int = 224,
-        seed: int = 0,
-    ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Draw a grid of samples, the centres of patches, for a person to look at; the first is unvaried.
-
-        Parameters
-        ----------
-        path : path, optional
-            PNG file to write.
-        image : uint8 array, shape (height, width, 3), optional
-            A region; by default a drawn picture with the colours of H&E.
-        side : int
-            Pixels along each side of a sample.
-
-        Returns
-        -------
-        uint8 array, shape (grid height, grid width, 3)
-        """
-        given = sheet.example_tissue(self.size * 3 // 2) if image is None else image
-        cells = [given]
-        for generator in sheet.cell_generators(seed, rows * columns - 1):
-            patches, _ = self(given[None], generator, dtype="uint8", layout="NHWC")
-            cells.append(patches[0])
-        shown = [augment_patches(c[None], size=(side, side), dtype="uint8", layout="NHWC")[0] for c in cells]
-        return sheet.draw(shown, columns, path)
+    def samples(
+        self, image: sheet.Pixels | None, sources: Sequence[np.random.Generator], side: int | None
+    ) -> list[sheet.Pixels]:
+        """Return a region as it is, and one patch for each generator."""
+        if image is None:
+            image = sheet.example_tissue(self.size * 3 // 2)
+        batches = [self(image[None], source, dtype="uint8", layout="NHWC")[0] for source in sources]
+        return sheet.cut_to([*sheet.cut_to([image], self.size), *(batch[0] for batch in batches)], side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,72 @@ _GAP = 4  # white pixels between samples
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 
 
-def cell_generators(seed: int, count: int) -> list[np.random.Generator]:
-    """Return the generators of a sheet's samples.
+class ShowsSamples(ABC):
+    """What lets a person look at a policy."""
+
+    @abstractmethod
+    def samples(
+        self, image: Pixels | None, sources: Sequence[np.random.Generator], side: int | None
+    ) -> list[Pixels]:
+        """Return an image as it is, and one sample for each generator."""
+
+    def contact_sheet(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        image: Pixels | None = None,
+        *,
+        rows: int = 4,
+        columns: int = 6,
+        side: int | None = None,
+        seed: int = 0,
+    ) -> Pixels:
+        """Draw a grid of samples for a person to look at; the first one is the image as it is.
+
+        Parameters
+        ----------
+        path : path, optional
+            PNG file to write.
+        image : uint8 array, shape (height, width, 3), optional
+            What to vary: a tile, or a thumbnail of a slide for the policies of whole slides. By default a
+            drawn picture with the colours of H&E.
+        rows, columns : int
+            Of the grid.
+        side : int, optional
+            Pixels along each side of a sample: patches are cut to it, slides scaled down. By default patches
+            come at their own size, slides at 224.
+        seed : int
+            What the samples are drawn from.
+
+        Returns
+        -------
+        uint8 array, shape (grid height, grid width, 3)
+
+        Examples
+        --------
+        >>> fastwsi.augment.PcamAugment().contact_sheet(rows=2, columns=3).shape
+        (204, 304, 3)
+        """
+        if min(rows, columns) < 1:
+            raise ValueError(f"rows and columns: got {rows} and {columns}, expected at least 1")
+        sources = [generator(seed, cell) for cell in range(rows * columns - 1)]
+        return draw(self.samples(image, sources, side), columns, path)
+
+
+def cut_to(cells: Sequence[Pixels], side: int | None) -> list[Pixels]:
+    """Return the middles of pictures, squares of at most ``side`` pixels.
 
     Examples
     --------
-    >>> len(cell_generators(0, 5))
-    5
+    >>> cut_to([np.zeros((10, 20, 3), np.uint8)], 8)[0].shape
+    (8, 8, 3)
     """
-    return [generator(seed, cell) for cell in range(count)]
+    if side is None:
+        return list(cells)
+    cut = []
+    for cell in cells:
+        top, left = (max(0, (length - side) // 2) for length in cell.shape[:2])
+        cut.append(cell[top : top + side, left : left + side])
+    return cut
 
 
 def draw(cells: Sequence[Pixels], columns: int, path: str | os.PathLike[str] | None = None) -> Pixels:
@@ -40,8 +98,6 @@ def draw(cells: Sequence[Pixels], columns: int, path: str | os.PathLike[str] | N
     >>> draw([np.zeros((10, 20, 3), np.uint8)] * 3, columns=2).shape
     (32, 52, 3)
     """
-    if columns < 1 or not cells:
-        raise ValueError(f"columns: got {columns} for {len(cells)} pictures, expected at least 1 of each")
     height, width = (max(cell.shape[axis] for cell in cells) for axis in range(2))
     rows = -(-len(cells) // columns)
     sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8)

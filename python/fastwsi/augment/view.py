@@ -23,7 +23,18 @@ Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @runtime_checkable
 class ImageReader(Protocol):
-    """What reads rectangles of an image too large to hold: a slide, a memory map, a cache of tiles."""
+    """What reads rectangles of an image too large to hold: a slide, a memory map, a cache of tiles.
+
+    Examples
+    --------
+    >>> class Padded:
+    ...     size = (20_000, 30_000)
+    ...     def read(self, x, y, width, height):
+    ...         return np.full((height, width, 3), 255, np.uint8)
+    >>> view = fastwsi.augment.ChuangAugment().view(Padded(), fastwsi.augment.generator(0))
+    >>> isinstance(Padded(), fastwsi.augment.ImageReader), view.shape
+    (True, (21500, 21500, 3))
+    """
 
     @property
     def size(self) -> Pair:

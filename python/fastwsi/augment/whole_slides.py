@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from fastwsi.augment import sheet
 from fastwsi.augment.view import AugmentedView, ImageReader, Matrix, Pair
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Sequence
 
     from typing_extensions import Self
 
@@ -53,7 +53,7 @@ def inverse_map(
     return ((a, b, float(offset[0])), (d, e, float(offset[1])))
 
 
-class SlidePolicy(ABC):
+class SlidePolicy(sheet.ShowsSamples):
     """Draws a map for one whole slide and shows the slide through it, row by row.
 
     Subclasses are frozen dataclasses with at least the field ``size``: pixels along each side of the view.
@@ -69,42 +69,19 @@ class SlidePolicy(ABC):
     def scaled(self, factor: float) -> Self:
         """Return the same policy for slides at another resolution: lengths in pixels times ``factor``."""
 
-    def contact_sheet(
-        self,
-        path: str | os.PathLike[str] | None = None,
-        image: np.ndarray[Any, Any] | None = None,
-        *,
-        rows: int = 4,
-        columns: int = 6,
-        side: int = 224,
-        seed: int = 0,
-    ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Draw a grid of samples, scaled down, for a person to look at; the first is the image as it is.
-
-        Parameters
-        ----------
-        path : path, optional
-            PNG file to write.
-        image : uint8 array, shape (height, width, 3), optional
-            A thumbnail of a slide; by default a drawn picture with the colours of H&E.
-        side : int
-            Pixels along each side of a sample.
-
-        Returns
-        -------
-        uint8 array, shape (grid height, grid width, 3)
-        """
-        given = sheet.example_tissue(side * 5 // 8) if image is None else image
-        small = self.scaled(side / self.size)
-        centred = inverse_map(
-            (given.shape[1], given.shape[0]), (side, side), angle=0, flip=False, shift=(0, 0)
-        )
-        plain = AugmentedView(given, (side, side), centred)
-        views = [
-            small.view(given, generator) for generator in sheet.cell_generators(seed, rows * columns - 1)
-        ]
-        views = [replace(view, size=(side, side)) for view in views]
-        return sheet.draw([view.rows(0, side) for view in (plain, *views)], columns, path)
+    def samples(
+        self, image: sheet.Pixels | None, sources: Sequence[np.random.Generator], side: int | None
+    ) -> list[sheet.Pixels]:
+        """Return a thumbnail as it is, and one sample for each generator, all scaled down."""
+        length = 224 if side is None else side
+        if image is None:
+            image = sheet.example_tissue(length * 5 // 8)
+        cell = (length, length)
+        small = self.scaled(length / self.size)
+        matrix = inverse_map((image.shape[1], image.shape[0]), cell, angle=0, flip=False, shift=(0, 0))
+        views = [AugmentedView(image, cell, matrix)]
+        views += [replace(small.view(image, source), size=cell) for source in sources]
+        return [view.rows(0, length) for view in views]
 
 
 def source_size(source: Any) -> Pair:

@@ -74,7 +74,8 @@ def augment_patches(
     if not hasattr(given, "shape"):
         given = _checked_list(given)
     sizes = _sizes(given)
-    chosen = _output_dtype(given, out, dtype)
+    first = given[0] if isinstance(given, list) else given
+    chosen = _arrays.output_dtype(out, dtype, first, _DTYPES)
     scale, shift = plane_scale(mean, std, chosen, len(sizes))
     table = params.table(len(sizes), scale, shift)
     empty = (0, 0) if isinstance(given, list) else (given.shape[2], given.shape[1])
@@ -82,7 +83,7 @@ def augment_patches(
     shape = _shape(len(sizes), height, width, layout)
     target: Any = out
     if target is None:
-        target = _arrays.empty(given[0] if isinstance(given, list) else given, shape, chosen)
+        target = _arrays.empty(first, shape, chosen)
     elif tuple(target.shape) != shape:
         raise ValueError(f"out: got shape {tuple(target.shape)}, expected {shape}")
     augment_into(given, target, table, layout)
@@ -178,22 +179,6 @@ def _sizes(images: Any) -> list[tuple[int, int]]:
     _arrays.framework_of(images, "images")
     _check_pixels(images, "images", 4, "(batch, height, width, 3)")
     return [(images.shape[2], images.shape[1])] * images.shape[0]
-
-
-def _output_dtype(images: Any, out: Any, dtype: Any) -> str:
-    wanted = None if dtype is None else _arrays.normalise_dtype(dtype, "dtype")
-    if out is not None:
-        _arrays.check_out(out, images[0] if isinstance(images, list) else images)
-        given = _arrays.dtype_name(out)
-        if wanted not in (None, given):
-            raise ValueError(f"out: got dtype {given}, expected {wanted}, the dtype asked for")
-        wanted = given
-    if wanted is None:
-        return "float32"
-    if wanted not in _DTYPES:
-        what = "dtype: got" if out is None else "out: got dtype"
-        raise TypeError(f"{what} {wanted}, expected one of {', '.join(_DTYPES)}")
-    return wanted
 
 
 def _shape(count: int, height: int, width: int, layout: str) -> tuple[int, ...]:

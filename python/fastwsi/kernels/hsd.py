@@ -117,7 +117,7 @@ def hsd_normalize(
     ((1, 3, 32, 32), 'float32')
     """
     _check_pixels(images)
-    chosen = _output_dtype(images, out, dtype)
+    chosen = _arrays.output_dtype(out, dtype, images, _OUTPUT_DTYPES)
     scale, shift = _plane_scale(mean, std, chosen)
     sources = _sources(images, source)
     if not isinstance(target, HsdMoments):
@@ -173,21 +173,6 @@ def _check_mask(images: Any, mask: Any) -> None:
         raise TypeError(f"mask: got dtype {_arrays.dtype_name(mask)}, expected bool or uint8")
     if tuple(mask.shape) != tuple(images.shape[:-1]):
         raise ValueError(f"mask: got shape {tuple(mask.shape)}, expected {tuple(images.shape[:-1])}")
-
-
-def _output_dtype(images: Any, out: Any, dtype: Any) -> str:
-    wanted = None if dtype is None else _arrays.normalise_dtype(dtype, "dtype")
-    if out is not None:
-        _arrays.check_out(out, images)
-        given = _arrays.dtype_name(out)
-        if wanted not in (None, given):
-            raise ValueError(f"out: got dtype {given}, expected {wanted}, the dtype asked for")
-        wanted = given
-    if wanted is None:
-        return "uint8"
-    if wanted not in _OUTPUT_DTYPES:
-        raise TypeError(f"dtype: got {wanted}, expected one of {', '.join(_OUTPUT_DTYPES)}")
-    return wanted
 
 
 def _three(values: Sequence[float] | None, default: float, name: str) -> list[float]:

@@ -108,7 +108,7 @@ def warp(
     )
     if here != full:
         check_source_holds(geometry.boxes(), corner, here)
-    chosen = _output_dtype(source, out, dtype)
+    chosen = _arrays.output_dtype(out, dtype, source, _DTYPES)
     table = _colour_table(colour, mean, std, chosen, channels)
     shape = _shape(geometry, channels, layout)
     if out is not None and tuple(out.shape) != shape:  # type: ignore[attr-defined]
@@ -142,21 +142,6 @@ def _channels(source: Any) -> int:
     if len(shape) == 3 and shape[2] == 3:
         return 3
     raise ValueError(f"source: got shape {shape}, expected (height, width, 3) or (height, width)")
-
-
-def _output_dtype(source: Any, out: Any, dtype: Any) -> str:
-    wanted = None if dtype is None else _arrays.normalise_dtype(dtype, "dtype")
-    if out is not None:
-        _arrays.check_out(out, source)
-        given = _arrays.dtype_name(out)
-        if wanted not in (None, given):
-            raise ValueError(f"out: got dtype {given}, expected {wanted}, the dtype asked for")
-        wanted = given
-    if wanted is None:
-        return "uint8"
-    if wanted not in _DTYPES:
-        raise TypeError(f"dtype: got {wanted}, expected one of {', '.join(_DTYPES)}")
-    return wanted
 
 
 def _colour_table(colour: Any, mean: Any, std: Any, dtype: str, channels: int) -> Any:
