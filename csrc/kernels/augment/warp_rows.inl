@@ -143,7 +143,7 @@ struct Sampler {
     i32x8 x_first, x_last, y_first, y_last;      // of a lane whose pixels all lie inside the rectangle
     i32x8 near_first, x_near_last, y_near_last;  // of a lane that sees anything but the fill
     double shift, far_x, far_y;
-    bool packed;  // three channels side by side: the fast way is open
+    bool packed;  // pixels side by side, their channels too: the fast way is open
     bool narrow;  // offsets within the source fit in 32 bits
     bool bilinear;
 };
@@ -166,7 +166,7 @@ Sampler sampler_of(const WarpArgs& args) {
     s.shift = args.bilinear ? 0.0 : 0.5;
     s.far_x = far_behind(args.full_width);
     s.far_y = far_behind(args.full_height);
-    s.packed = args.channels == 3 && args.source_column == 3 && args.source_channel == 1;
+    s.packed = args.source_column == args.channels && (args.channels == 1 || args.source_channel == 1);
     s.narrow = row * args.source_height + 3 * args.source_width < (std::int64_t{1} << 31);
     s.bilinear = args.bilinear;
     return s;
