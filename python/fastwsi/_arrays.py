@@ -246,6 +246,17 @@ def check_out(out: Any, like: Any) -> None:
         raise ValueError("out: got a tensor that requires grad or is a negative view, expected a plain one")
 
 
+def refuse_out(out: Any) -> None:
+    """ValueError for an ``out`` in a graph: an operator of ours that wrote into it would not be opaque.
+
+    Examples
+    --------
+    >>> refuse_out(None)
+    """
+    if out is not None:
+        raise ValueError("out: not supported under torch.compile; leave it out")
+
+
 def floats(values: Any, name: str) -> list[float]:
     """Return numbers as a list of float; TypeError names the argument where they are no numbers.
 
