@@ -125,7 +125,10 @@ def beside(array: np.ndarray[Any, Any], like: Any) -> Any:
     """
     framework = framework_of(like, "like")
     if framework == "torch":
-        return sys.modules["torch"].from_numpy(array).to(like.device, non_blocking=True)
+        tensor = sys.modules["torch"].from_numpy(array)
+        if is_gpu(like):  # from memory that may be paged out, the copy would wait for the stream
+            tensor = tensor.pin_memory()
+        return tensor.to(like.device, non_blocking=True)
     if framework == "cupy":
         with like.device:
             return sys.modules["cupy"].asarray(array)
