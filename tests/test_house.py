@@ -103,9 +103,11 @@ def test_no_circles():
     for module, imported in graph.items():
         graph[module] = {name for name in imported if not module.startswith(f"{name}.")}
     lazy = {  # imported inside functions, when torch asks for it
+        ("fastwsi.kernels.augment", "fastwsi.kernels.augment_torch_ops"),
         ("fastwsi.kernels.hsd", "fastwsi.kernels.torch_ops"),
         ("fastwsi.kernels.orientation", "fastwsi.kernels.orientation_torch_ops"),
         ("fastwsi.kernels.pixels", "fastwsi.kernels.torch_ops"),
+        ("fastwsi.kernels.warping", "fastwsi.kernels.augment_torch_ops"),
         ("fastwsi.stain.hsd", "fastwsi.stain.module"),
     }
     for importer, imported in lazy:

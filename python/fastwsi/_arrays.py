@@ -125,7 +125,10 @@ def beside(array: np.ndarray[Any, Any], like: Any) -> Any:
     """
     framework = framework_of(like, "like")
     if framework == "torch":
-        return sys.modules["torch"].from_numpy(array).to(like.device, non_blocking=True)
+        tensor = sys.modules["torch"].from_numpy(array)
+        if is_gpu(like):  # from memory that may be paged out, the copy would wait for the stream
+            tensor = tensor.pin_memory()
+        return tensor.to(like.device, non_blocking=True)
     if framework == "cupy":
         with like.device:
             return sys.modules["cupy"].asarray(array)
@@ -282,6 +285,17 @@ def output_dtype(out: Any, dtype: Any, like: Any, allowed: Sequence[str]) -> str
     if wanted not in allowed:
         raise TypeError(f"{what} {wanted}, expected one of {', '.join(allowed)}")
     return wanted
+
+
+def refuse_out(out: Any) -> None:
+    """ValueError for an ``out`` in a graph: an operator of ours that wrote into it would not be opaque.
+
+    Examples
+    --------
+    >>> refuse_out(None)
+    """
+    if out is not None:
+        raise ValueError("out: not supported under torch.compile; leave it out")
 
 
 def floats(values: Any, name: str) -> list[float]:

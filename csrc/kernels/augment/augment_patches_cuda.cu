@@ -97,9 +97,10 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(const __grid_constant__ B
         for (int c = 0; c < 3; ++c) total[c] += static_cast<double>(rgb[c]);
     });
     block_sum(total, shared);
-    const int c = static_cast<int>(threadIdx.x);
-    if (threadIdx.y == 0 && c < 3)
-        sums[(std::int64_t{blockIdx.y} * gridDim.x + blockIdx.x) * 3 + c] = total[c];
+    double* const out = sums + (std::int64_t{blockIdx.y} * gridDim.x + blockIdx.x) * 3;
+#pragma unroll
+    for (int c = 0; c < 3; ++c)  // by number, out of registers, a thread could not look its value up
+        if (threadIdx.y == 0 && static_cast<int>(threadIdx.x) == c) out[c] = total[c];
 }
 
 __device__ __forceinline__ void store_value(float x, std::uint8_t* out) {

@@ -14,6 +14,11 @@ FASTWSI_INLINE bool measures_mean(const Colour& colour) {
     return (colour.steps & kContrastStep) != 0 && (colour.steps & kContrastMeanGiven) == 0;
 }
 
+// False where every value comes out as it went in, but for scale and shift.
+FASTWSI_INLINE bool changes_colours(const Colour& colour) {
+    return colour.steps != 0 || colour.brightness_mul != 1.f || colour.brightness_add != 0.f;
+}
+
 FASTWSI_INLINE ColourMode mode_of(const Colour& colour) {
     if ((colour.steps & kHueStep) != 0) return ColourMode::hue;
     return (colour.steps & kSaturationStep) != 0 ? ColourMode::saturation : ColourMode::plain;

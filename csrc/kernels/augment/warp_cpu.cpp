@@ -32,10 +32,6 @@ struct Tile {
     std::int64_t x, y, columns, rows;
 };
 
-bool touches_colours(const Colour& colour) {
-    return colour.steps != 0 || colour.brightness_mul != 1.f || colour.brightness_add != 0.f;
-}
-
 }  // namespace
 
 void warp_cpu(const WarpArgs& args) {
@@ -44,7 +40,7 @@ void warp_cpu(const WarpArgs& args) {
     double mean[3];
     for (int c = 0; c < 3; ++c) mean[c] = static_cast<double>(args.colour.contrast_mean[c]);
     PixelMap map = baseline::fold(args.colour, mean);
-    if (args.dtype == DType::u8 && !touches_colours(args.colour)) map.mode = ColourMode::done;
+    if (args.dtype == DType::u8 && !baseline::changes_colours(args.colour)) map.mode = ColourMode::done;
     // Chosen on the calling thread, whose SIMD level counts.
     WarpRun* const run = FASTWSI_SELECT(warp_run);
     // Tiles of short runs: their pixels lie close together in the source, whatever the rotation.

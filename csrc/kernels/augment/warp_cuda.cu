@@ -82,41 +82,37 @@ __device__ __forceinline__ void colour_in_mode(const PixelMap& map, float (&rgb)
     }
 }
 
+// `in_bytes`: no colour step has been taken, and values are still as in a byte, where rounding them is exact.
 template <class T>
-struct Store {
-    static __device__ __forceinline__ void value(float x, const PixelMap& map, int c, char* out) {
+__device__ __forceinline__ void store_value(float x, bool in_bytes, const PixelMap& map, int c, char* out) {
+    if constexpr (sizeof(T) == 1) {
+        *reinterpret_cast<T*>(out) = static_cast<T>(__float2int_rn(in_bytes ? x : x * 255.f));
+    } else {
+        if (in_bytes) x *= 1.f / 255;
         baseline::from_float(x * map.scale[c] + map.shift[c], reinterpret_cast<T*>(out));
     }
-};
-
-template <>
-struct Store<std::uint8_t> {
-    static __device__ __forceinline__ void value(float x, const PixelMap&, int, char* out) {
-        *reinterpret_cast<std::uint8_t*>(out) = static_cast<std::uint8_t>(__float2int_rn(x * 255.f));
-    }
-};
+}
 
 template <class T, int Channels>
 __global__ void __launch_bounds__(kThreads)
     warp_kernel(const __grid_constant__ WarpArgs args, const __grid_constant__ PixelMap map) {
     const std::int64_t across = (args.x1 - args.x0 + kTileWidth - 1) / kTileWidth;
     const std::int64_t tiles = (args.y1 - args.y0 + kTileHeight - 1) / kTileHeight * across;
+    const bool in_bytes = Channels == 1 || map.mode == ColourMode::done;
     for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const std::int64_t x = args.x0 + tile % across * kTileWidth + threadIdx.x;
         const std::int64_t y = args.y0 + tile / across * kTileHeight + threadIdx.y;
         if (x >= args.x1 || y >= args.y1) continue;
         float value[3] = {};
         sample<Channels>(args, y, x, value);
-        if (Channels == 1) {
-            value[0] *= 1.f / 255;
-        } else {
+        if (!in_bytes) {
             colour_in_mode(map, value);
             baseline::finish_pixel(map, static_cast<std::uint32_t>(y * args.map.width + x), value);
         }
         char* const out =
             static_cast<char*>(args.output) + (y - args.y0) * args.row + (x - args.x0) * args.column;
 #pragma unroll
-        for (int c = 0; c < Channels; ++c) Store<T>::value(value[c], map, c, out + c * args.channel);
+        for (int c = 0; c < Channels; ++c) store_value<T>(value[c], in_bytes, map, c, out + c * args.channel);
     }
 }
 
@@ -142,7 +138,8 @@ void warp_cuda(const WarpArgs& args, int device, void* stream) {
     if (args.x1 <= args.x0 || args.y1 <= args.y0) return;
     double mean[3];
     for (int c = 0; c < 3; ++c) mean[c] = static_cast<double>(args.colour.contrast_mean[c]);
-    const PixelMap map = baseline::fold(args.colour, mean);
+    PixelMap map = baseline::fold(args.colour, mean);
+    if (args.dtype == DType::u8 && !baseline::changes_colours(args.colour)) map.mode = ColourMode::done;
     const int processors = multiprocessors(device);
     const cudaStream_t queue = static_cast<cudaStream_t>(stream);
     switch (args.dtype) {

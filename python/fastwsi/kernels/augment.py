@@ -34,7 +34,8 @@ def augment_patches(
     images : uint8 array, shape (batch, height, width, 3), or a sequence of such images
         RGB pixels in any memory layout. In a sequence, sizes may differ: views into slides, say.
     params : PatchParams, optional
-        What is done to each image; without it, nothing but the crop and the scaling.
+        What is done to each image; without it, nothing but the crop and the scaling. Under torch.compile,
+        made outside of what is compiled: parameters made inside become constants of the graph.
     out : array, optional
         Where to write; its dtype is the dtype asked for.
     size : (width, height), optional
@@ -66,13 +67,35 @@ def augment_patches(
     >>> batch.shape, batch.dtype.name, bool(abs(batch).max() <= 1)
     ((2, 3, 299, 299), 'float32', True)
     """
-    if params is None:
-        params = PatchParams()
-    elif not isinstance(params, PatchParams):
+    if params is not None and not isinstance(params, PatchParams):
         raise TypeError(f"params: got {type(params).__name__}, expected PatchParams")
     given: Any = images
     if not hasattr(given, "shape"):
         given = _checked_list(given)
+    if _arrays.is_compiling():
+        _arrays.refuse_out(out)
+        _sizes(given)
+        chosen = _arrays.output_dtype(None, dtype, given, _DTYPES)
+        patches_shape(0, 1, 1, layout)
+        from fastwsi.kernels.augment_torch_ops import augment_patches_in_graph  # noqa: PLC0415
+
+        return augment_patches_in_graph(given, params, size, chosen, mean, std, layout)  # type: ignore[return-value]
+    return augment_patches_forward(given, params, out, size, dtype, mean, std, layout)  # type: ignore[no-any-return]
+
+
+def augment_patches_forward(
+    given: Any,
+    params: PatchParams | None,
+    out: Any,
+    size: tuple[int, int] | None,
+    dtype: Any,
+    mean: Any,
+    std: Any,
+    layout: str,
+) -> Any:
+    """Check the rest, and run the kernel: on an array, or on a checked list of them."""
+    if params is None:
+        params = PatchParams()
     sizes = _sizes(given)
     first = given[0] if isinstance(given, list) else given
     chosen = _arrays.output_dtype(out, dtype, first, _DTYPES)
@@ -80,7 +103,7 @@ def augment_patches(
     table = params.table(len(sizes), scale, shift)
     empty = (0, 0) if isinstance(given, list) else (given.shape[2], given.shape[1])
     width, height = _place_crops(table, params, sizes, size, empty)
-    shape = _shape(len(sizes), height, width, layout)
+    shape = patches_shape(len(sizes), height, width, layout)
     target: Any = out
     if target is None:
         target = _arrays.empty(first, shape, chosen)
@@ -88,12 +111,10 @@ def augment_patches(
         raise ValueError(f"out: got shape {tuple(target.shape)}, expected {shape}")
     augment_into(given, target, table, layout)
     _arrays.mark_written(out)
-    return target  # type: ignore[no-any-return]
+    return target
 
 
-def augment_into(
-    images: Any, out: Any, table: np.ndarray[Any, np.dtype[np.float64]], layout: Literal["NCHW", "NHWC"]
-) -> None:
+def augment_into(images: Any, out: Any, table: np.ndarray[Any, np.dtype[np.float64]], layout: str) -> None:
     """Run the kernel on checked arguments."""
     workspace = None
     height, width = (out.shape[2:4]) if layout == "NCHW" else (out.shape[1:3])
@@ -102,6 +123,21 @@ def augment_into(
         workspace = _arrays.empty(out, (size,), "float64")
     stream = _arrays.stream_of(out)
     _core.augment_patches(images, _arrays.plain(out), layout == "NCHW", table, workspace, stream)
+
+
+def patches_shape(count: int, height: int, width: int, layout: str) -> tuple[int, ...]:
+    """Return the result's shape.
+
+    Examples
+    --------
+    >>> patches_shape(8, 64, 48, "NCHW"), patches_shape(8, 64, 48, "NHWC")
+    ((8, 3, 64, 48), (8, 64, 48, 3))
+    """
+    if layout == "NCHW":
+        return (count, 3, height, width)
+    if layout == "NHWC":
+        return (count, height, width, 3)
+    raise ValueError(f"layout: got {layout!r}, expected 'NCHW' or 'NHWC'")
 
 
 def plane_scale(mean: Any, std: Any, dtype: str, count: int) -> tuple[Any, Any]:
@@ -179,14 +215,6 @@ def _sizes(images: Any) -> list[tuple[int, int]]:
     _arrays.framework_of(images, "images")
     _check_pixels(images, "images", 4, "(batch, height, width, 3)")
     return [(images.shape[2], images.shape[1])] * images.shape[0]
-
-
-def _shape(count: int, height: int, width: int, layout: str) -> tuple[int, ...]:
-    if layout == "NCHW":
-        return (count, 3, height, width)
-    if layout == "NHWC":
-        return (count, height, width, 3)
-    raise ValueError(f"layout: got {layout!r}, expected 'NCHW' or 'NHWC'")
 
 
 def _place_crops(

@@ -6,9 +6,11 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+
+from fastwsi.kernels.patch_numbers import flatten, unflatten
 
 _INFINITY = float("inf")
 # Field: smallest and largest value that makes sense, and in words.
@@ -101,6 +103,11 @@ class PatchParams:
     noise_seed: Any = None
     contrast_first: bool = False
 
+    # Of each object, and made with it: a compiled graph takes an array for an input, and any other field that
+    # it looks at for a constant. Not fields of their own, since they say nothing new.
+    _numbers: ClassVar[Any] = None
+    _turned: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         """Turn arrays into tuples and numbers into Python's, and check every one of them."""
         for name in (*_RANGES, *_INTEGERS, *_VECTORS):
@@ -113,6 +120,9 @@ class PatchParams:
         if len(set(lengths.values())) > 1:
             got = ", ".join(f"{length} of {name}" for name, length in lengths.items())
             raise ValueError(f"params: got {got}; expected as many values of each as there are images")
+        object.__setattr__(self, "_numbers", np.array(flatten(self), np.float64))
+        orientations = self.orientation if isinstance(self.orientation, tuple) else (self.orientation or 0,)
+        object.__setattr__(self, "_turned", bool(orientations) and orientations[0] % 2 == 1)
 
     def _per_image(self) -> Iterable[tuple[str, tuple[Any, ...]]]:
         for name in (*_RANGES, *_INTEGERS, *_VECTORS):
@@ -157,6 +167,28 @@ class PatchParams:
         if len(first) > 1:
             raise ValueError("contrast_first: got both, expected the same for all images")
         return cls(**fields, contrast_first=first.pop())
+
+    @property
+    def numbers(self) -> Any:
+        """Return all parameters as one float64 array; ``from_numbers`` makes them parameters again."""
+        return self._numbers
+
+    @property
+    def turned(self) -> bool:
+        """Tell whether the first image's orientation exchanges height and width."""
+        return self._turned
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[float]) -> PatchParams:
+        """Return the parameters of which these are the ``numbers``.
+
+        Examples
+        --------
+        >>> params = fastwsi.kernels.PatchParams(hue=[0.1, 0.2], noise_seed=2**64 - 1)
+        >>> params.from_numbers(params.numbers.tolist()) == params
+        True
+        """
+        return cls(**unflatten(numbers))
 
     def table(self, count: int, scale: Any, shift: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the rows that the kernels read, without crops: shape (count, columns) float64.

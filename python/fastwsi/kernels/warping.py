@@ -48,7 +48,8 @@ def warp(
     source : uint8 array, shape (height, width, 3), or (height, width)
         Pixels or labels, in any memory layout: a rectangle of the full image, or all of it.
     matrix : (2, 3) floats, or (3, 3) that ends in (0, 0, 1)
-        From output to source.
+        From output to source. Under torch.compile an array or tensor, if it changes: numbers in lists become
+        constants of the graph.
     displacement : (grid rows, grid columns, 2) floats, on the host, optional
         (dx, dy) in source pixels at nodes spread evenly from the first to the last pixel of the output.
         In between it is interpolated smoothly; beyond the outer nodes it would go on in straight lines.
@@ -94,8 +95,74 @@ def warp(
     >>> whole.shape, bool((band == whole[100:164]).all())
     ((600, 800, 3), True)
     """
+    if _arrays.is_compiling():
+        _arrays.refuse_out(out)
+        chosen = _arrays.output_dtype(None, dtype, source, _DTYPES)
+        shape_of(_channels(source), (1, 1), layout)
+        _check_colour(colour)
+        from fastwsi.kernels.augment_torch_ops import warp_in_graph  # noqa: PLC0415
+
+        return warp_in_graph(  # type: ignore[return-value]
+            source,
+            matrix,
+            displacement,
+            size,
+            rows,
+            columns,
+            origin,
+            full_size,
+            fill,
+            order,
+            upsampling,
+            colour,
+            chosen,
+            mean,
+            std,
+            layout,
+        )
+    return warp_forward(  # type: ignore[no-any-return]
+        source,
+        matrix,
+        displacement,
+        out,
+        size,
+        rows,
+        columns,
+        origin,
+        full_size,
+        fill,
+        order,
+        upsampling,
+        colour,
+        dtype,
+        mean,
+        std,
+        layout,
+    )
+
+
+def warp_forward(
+    source: Any,
+    matrix: Any,
+    displacement: Any,
+    out: Any,
+    size: Any,
+    rows: Any,
+    columns: Any,
+    origin: Any,
+    full_size: Any,
+    fill: Any,
+    order: Any,
+    upsampling: Any,
+    colour: Any,
+    dtype: Any,
+    mean: Any,
+    std: Any,
+    layout: str,
+) -> Any:
+    """Check the arguments, and run the kernel."""
     channels = _channels(source)
-    here = (int(source.shape[1]), int(source.shape[0]))  # type: ignore[attr-defined]
+    here = (int(source.shape[1]), int(source.shape[0]))
     full = here if full_size is None else checked_pair(full_size, "full_size", 1)
     corner = checked_pair(origin, "origin", 0)
     if here != (0, 0) and not all(o + n <= f for o, n, f in zip(corner, here, full, strict=True)):
@@ -110,9 +177,10 @@ def warp(
         check_source_holds(geometry.boxes(), corner, here)
     chosen = _arrays.output_dtype(out, dtype, source, _DTYPES)
     table = _colour_table(colour, mean, std, chosen, channels)
-    shape = _shape(geometry, channels, layout)
-    if out is not None and tuple(out.shape) != shape:  # type: ignore[attr-defined]
-        raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")  # type: ignore[attr-defined]
+    (x0, x1), (y0, y1) = geometry.columns, geometry.rows
+    shape = shape_of(channels, (y1 - y0, x1 - x0), layout)
+    if out is not None and tuple(out.shape) != shape:
+        raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")
     target: Any = _arrays.empty(source, shape, chosen) if out is None else out
     nodes = geometry.displacement
     _core.warp(
@@ -129,7 +197,7 @@ def warp(
         _arrays.stream_of(source),
     )
     _arrays.mark_written(out)
-    return target  # type: ignore[no-any-return]
+    return target
 
 
 def _channels(source: Any) -> int:
@@ -144,11 +212,15 @@ def _channels(source: Any) -> int:
     raise ValueError(f"source: got shape {shape}, expected (height, width, 3) or (height, width)")
 
 
+def _check_colour(colour: Any) -> None:
+    if colour is not None and not isinstance(colour, PatchParams):
+        raise TypeError(f"colour: got {type(colour).__name__}, expected PatchParams")
+
+
 def _colour_table(colour: Any, mean: Any, std: Any, dtype: str, channels: int) -> Any:
+    _check_colour(colour)
     if colour is None:
         colour = PatchParams()
-    elif not isinstance(colour, PatchParams):
-        raise TypeError(f"colour: got {type(colour).__name__}, expected PatchParams")
     elif channels == 1:
         raise ValueError("colour: got PatchParams for labels, expected None: they have no colours")
     for name in ("origin", "orientation"):
@@ -163,10 +235,16 @@ def _colour_table(colour: Any, mean: Any, std: Any, dtype: str, channels: int) -
     return colour.table(1, *plane_scale(mean, std, dtype, 1))
 
 
-def _shape(geometry: WarpGeometry, channels: int, layout: str) -> tuple[int, ...]:
+def shape_of(channels: int, plane: tuple[int, int], layout: str) -> tuple[int, ...]:
+    """Return the result's shape; ``plane``: rows and columns.
+
+    Examples
+    --------
+    >>> shape_of(3, (64, 48), "CHW"), shape_of(1, (64, 48), "CHW")
+    ((3, 64, 48), (64, 48))
+    """
     if layout not in ("HWC", "CHW"):
         raise ValueError(f"layout: got {layout!r}, expected 'HWC' or 'CHW'")
-    plane = (geometry.rows[1] - geometry.rows[0], geometry.columns[1] - geometry.columns[0])
     if channels == 1:
         return plane
     return (*plane, 3) if layout == "HWC" else (3, *plane)
