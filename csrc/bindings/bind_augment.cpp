@@ -45,7 +45,7 @@ class Sources {
     void check_beside(const View& out) const {
         for (const auto& each : borrowed_) {
             check_same_device(each->view(), "images", out, "out");
-            check_no_partial_overlap(each->view(), "images", out, "out");
+            check_no_overlap(each->view(), "images", out, "out");
         }
     }
 

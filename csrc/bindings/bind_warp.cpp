@@ -50,7 +50,7 @@ void warp(py::handle source_object, py::handle out_object, const std::array<doub
     const Borrowed out(out_object, "out", Access::write, stream);
     const Borrowed table(table_object, "table", Access::read, 0);
     check_same_device(source.view(), "source", out.view(), "out");
-    check_no_partial_overlap(source.view(), "source", out.view(), "out");
+    check_no_overlap(source.view(), "source", out.view(), "out");
     FASTWSI_CHECK_TYPE(source->dtype == DType::u8, "source: got dtype ", name_of(source->dtype),
                        ", expected uint8");
     FASTWSI_CHECK(source->ndim == 2 || (source->ndim == 3 && source->shape[2] == 3), "source: got shape ",

@@ -72,6 +72,13 @@ void check_no_partial_overlap(const View& a, const char* a_name, const View& b, 
                   "; expected separate memory, or the same array for work in place");
 }
 
+void check_no_overlap(const View& a, const char* a_name, const View& b, const char* b_name) {
+    if (a.size() == 0 || b.size() == 0 || a.device != b.device) return;
+    const Extent x = extent_of(a), y = extent_of(b);
+    FASTWSI_CHECK(x.end <= y.begin || y.end <= x.begin, b_name, ": lies in the same memory range as ", a_name,
+                  "; expected memory of its own");
+}
+
 int effective_threads() {
     const int threads = num_threads();
     return threads > 1 && !num_threads_set_here() && in_dataloader_worker() ? 1 : threads;

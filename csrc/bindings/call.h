@@ -18,6 +18,9 @@ void check_same_device(const View& a, const char* a_name, const View& b, const c
 // ValueError where the arrays share memory without being the very same array.
 void check_no_partial_overlap(const View& a, const char* a_name, const View& b, const char* b_name);
 
+// ValueError where the arrays share memory: for work that reads other places than it writes.
+void check_no_overlap(const View& a, const char* a_name, const View& b, const char* b_name);
+
 // Threads that this process should use now: 1 in a torch DataLoader worker that was not told
 // otherwise, since its siblings fill the other processors. Needs the GIL.
 int effective_threads();

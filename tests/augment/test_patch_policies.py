@@ -233,8 +233,12 @@ def test_contact_sheets_need_no_picture(policy):
 
 def test_what_is_wrong_is_said():
     policy = POLICIES[0]
-    with pytest.raises(ValueError, match=r"images: got 47 x 48 pixels, expected at least 48 x 48"):
-        policy(TILES[:, :, :47], generator(0))
+    with pytest.raises(ValueError, match="image 1: got 47 x 48 pixels, expected at least 48 x 48"):
+        policy([TILES[0], TILES[1, :, :47]], generator(0))
+    with pytest.raises(ValueError, match=r"images: got shape \(48, 48, 3\), expected \(batch"):
+        policy(TILES[0], generator(0))
+    with pytest.raises(TypeError, match="images: got NoneType, expected"):
+        policy(None, generator(0))
     with pytest.raises(TypeError, match=r"generators: got int, expected a numpy.random.Generator"):
         policy(TILES, 3)
     with pytest.raises(ValueError, match="generators: got 2, expected 6, one per image"):
@@ -253,9 +257,48 @@ def test_what_is_wrong_is_said():
         Liu2017Augment(jitter=1.5)
     with pytest.raises(ValueError, match="mask_size: got 513 for patches of 692 pixels"):
         PfaAugment(mask_size=513)
-    with pytest.raises(ValueError, match=r"scale: got \(0, 1\), expected positive"):
+    with pytest.raises(ValueError, match=r"scale: got \(0, 1\), expected numbers from 0.01 to 100"):
         PfaAugment(scale=(0, 1))
+    with pytest.raises(ValueError, match="rotation: got None, expected"):
+        PfaAugment(rotation=None)
+    with pytest.raises(ValueError, match=r"brightness_mul: got \(-0.1, 2\), expected numbers from 0 to inf"):
+        Augment(brightness_mul=(-0.1, 2))
+    with pytest.raises(ValueError, match="noise_fraction: got 2, expected at most 1"):
+        PcamAugment(noise_fraction=2)
+    with pytest.raises(ValueError, match=r"contrast: got \(-1, 1\), expected numbers from 0"):
+        PfaAugment(contrast=(-1, 1))
+    with pytest.raises(ValueError, match=r"image 1: got shape \(48, 48\), expected \(height, width, 3\)"):
+        PfaAugment(size=40, mask_size=20)([TILES[0], TILES[1, ..., 0]], generator(0))
+    with pytest.raises(TypeError, match="image 0: mask: got dtype bool, expected uint8"):
+        PfaAugment(size=40, mask_size=20)(TILES, generator(0), np.zeros((6, 48, 48), bool))
     with pytest.raises(ValueError, match="image 0: mask: got shape"):
         PfaAugment(size=40, mask_size=20)(TILES, generator(0), np.zeros((6, 40, 48), np.uint8))
     with pytest.raises(ValueError, match="masks: got 5, expected 6"):
         PfaAugment(size=40, mask_size=20)(TILES, generator(0), np.zeros((5, 48, 48), np.uint8))
+
+
+def test_every_spelling_of_a_dtype_is_understood():
+    policy = POLICIES[0]
+    expected = policy(TILES, generator(0), dtype="uint8", layout="NHWC")
+    for dtype in (np.uint8, "u1", torch.uint8, np.dtype("uint8")):
+        np.testing.assert_array_equal(policy(TILES, generator(0), dtype=dtype, layout="NHWC"), expected)
+
+
+def test_ranges_given_as_lists_are_the_same_policy():
+    one, other = (
+        Augment(hue=[-0.1, 0.1], lightness=[0.9, 1.1]),
+        Augment(hue=(-0.1, 0.1), lightness=(0.9, 1.1)),
+    )
+    assert one == other
+    assert hash(one) == hash(other)
+    drawn = [one.draw(generator(i), (9, 9)).lch_mul for i in range(200)]
+    assert all(0.9 <= lightness <= 1.1 for lightness, _, _ in drawn)
+    assert {factors[1:] for factors in drawn} == {(1.0, 1.0)}
+    assert max(lightness for lightness, _, _ in drawn) > 1.05
+
+
+def test_pfa_turns_hues_both_ways():
+    source = generator(0)
+    hues = np.array([PfaAugment().draw(source, (900, 900))[1].hue for _ in range(300)])
+    assert hues.min() < -0.035
+    assert hues.max() > 0.035

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from fastwsi import _core, kernels
 from fastwsi.kernels import PatchParams
@@ -209,3 +210,71 @@ def test_read_only_sources_and_fields():
     source.flags.writeable = field.flags.writeable = False
     np.testing.assert_array_equal(kernels.warp(source, IDENTITY, field), expected)
     np.testing.assert_array_equal(source, before)
+
+
+def test_splines_may_reach_beyond_their_nodes():
+    """Between nodes of alternating sign a Catmull-Rom spline overshoots them, and the boxes must know."""
+    field = np.zeros((2, 8, 2))
+    field[:, :, 0] = 40.0 * np.array([-1, -1, -1, 1, 1, -1, -1, -1])
+    how = {"size": (701, 3), "full_size": (701, 3)}
+    source = np.arange(701 * 3, dtype=np.int64).reshape(3, 701) % 251
+    source = np.repeat(source[..., None], 3, axis=-1).astype(np.uint8)
+    matrix = ((0, 0, 350), (0, 1, 0))  # every pixel at column 350, but for the displacement
+    whole = kernels.warp(source, matrix, field)
+    beyond = 0
+    for x in range(300, 400):
+        (box,) = kernels.warp_source_boxes(matrix, field, **how, columns=(x, x + 1))
+        left, right = box.origin[0], box.origin[0] + box.size[0]
+        beyond += right > 392 or left < 309
+        part = kernels.warp(
+            np.ascontiguousarray(source[:, left:right]),
+            matrix,
+            field,
+            size=how["size"],
+            columns=(x, x + 1),
+            origin=(left, 0),
+            full_size=how["full_size"],
+        )
+        np.testing.assert_array_equal(part, whole[:, x : x + 1])
+    assert beyond
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("order", [0, 1])
+def test_sources_whose_offsets_pass_32_bits(channels, order, tmp_path):
+    """A sparse file of some 8 GB, of which next to nothing is touched."""
+    side = (90_000, 90_000) if channels == 1 else (52_000, 52_000, 3)
+    source = np.memmap(tmp_path / "slide", np.uint8, "w+", shape=side)
+    marks = np.random.default_rng(0).integers(1, 255, (40, 40, *side[2:]), np.uint8)
+    corners = [(0, 0), (side[0] - 40, 0), (0, side[1] - 40), (side[0] - 40, side[1] - 40)]
+    for row, column in corners:
+        source[row : row + 40, column : column + 40] = marks
+    for row, column in corners:
+        found = kernels.warp(source, ((1, 0, column), (0, 1, row)), size=(40, 40), order=order, fill=0)
+        np.testing.assert_array_equal(found, marks)
+
+
+def test_memory_is_not_shared_with_the_source():
+    source = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(ValueError, match="out: lies in the same memory range as source"):
+        kernels.warp(source, ((0, -1, 19), (1, 0, 0)), None, source)
+    with pytest.raises(ValueError, match="out: lies in the same memory range as images"):
+        batch = source[None]
+        kernels.augment_patches(batch, kernels.PatchParams(orientation=1), batch, layout="NHWC")
+
+
+def test_read_only_displacements_and_tensors_as_arguments():
+    source = torch.zeros(20, 20, 3, dtype=torch.uint8)
+    field = np.zeros((3, 3, 2))
+    field.flags.writeable = False
+    how = {"dtype": "float32", "mean": torch.ones(3, requires_grad=True), "std": np.ones(3)}
+    assert float(kernels.warp(source, IDENTITY, field, **how).max()) == -1
+    with pytest.raises(ValueError, match="std: got"):
+        kernels.warp(source, IDENTITY, dtype="float32", std=[1e-40] * 3)
+
+
+def test_parameters_are_gone_through_image_by_image():
+    params = kernels.PatchParams(hue=[0.1, 0.2])
+    assert [each.hue for each in params] == [0.1, 0.2]
+    with pytest.raises(TypeError, match="any number of images"):
+        iter(kernels.PatchParams(hue=0.1))

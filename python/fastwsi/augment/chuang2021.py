@@ -59,8 +59,10 @@ class ChuangAugment(SlidePolicy):
 
     def __post_init__(self) -> None:
         check_whole(self, 1, "size")
-        check_at_least(self, 0, "translation", "hue", "saturation")
-        check_ranges(self, ("rotation", "contrast", "brightness"))
+        check_at_least(self, 0, "translation", "hue")
+        check_at_least(self, 0, "saturation", most=255)
+        check_ranges(self, "rotation")
+        check_ranges(self, "contrast", "brightness", least=0)
 
     def view(self, source: Any, generator: np.random.Generator) -> AugmentedView:
         """Draw a view of one slide.

@@ -64,11 +64,13 @@ def uniform(source: np.random.Generator, values: Range) -> float:
     return float(source.uniform(*values))
 
 
-def check_ranges(policy: Any, names: Sequence[str]) -> None:
-    """Raise ValueError unless each of a policy's ranges is None or (low, high) of finite numbers."""
+def check_ranges(
+    policy: Any, *names: str, least: float = -np.inf, most: float = np.inf, optional: bool = False
+) -> None:
+    """Raise ValueError unless each of a policy's ranges is (low, high) within bounds; None where optional."""
     for name in names:
         value = getattr(policy, name)
-        if value is None:
+        if value is None and optional:
             continue
         try:
             low, high = (float(v) for v in value)
@@ -76,14 +78,19 @@ def check_ranges(policy: Any, names: Sequence[str]) -> None:
             raise ValueError(f"{name}: got {value!r}, expected (low, high)") from None
         if not (-np.inf < low <= high < np.inf):
             raise ValueError(f"{name}: got {value!r}, expected (low, high), finite and in this order")
+        if low < least or high > most:
+            raise ValueError(f"{name}: got {value!r}, expected numbers from {least:g} to {most:g}")
+        object.__setattr__(policy, name, tuple(value))  # a list would have no hash
 
 
-def check_at_least(policy: Any, least: float, *names: str) -> None:
-    """Raise ValueError unless each of a policy's numbers is finite and at least ``least``."""
+def check_at_least(policy: Any, least: float, *names: str, most: float = np.inf) -> None:
+    """Raise ValueError unless each of a policy's numbers is finite and from ``least`` to ``most``."""
     for name in names:
         value = getattr(policy, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < np.inf:
             raise ValueError(f"{name}: got {value!r}, expected a finite number of at least {least:g}")
+        if value > most:
+            raise ValueError(f"{name}: got {value!r}, expected at most {most:g}")
 
 
 def check_whole(policy: Any, least: int, *names: str) -> None:

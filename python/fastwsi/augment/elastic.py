@@ -39,14 +39,24 @@ def elastic_field(
     """
     columns, rows = (max(2, int(np.ceil(side / spacing)) + 1) for side in size)
     noise = source.uniform(-1, 1, (2, rows, columns))
-    smooth_rows, smooth_columns = (_smoothing(n, sigma / spacing) for n in (rows, columns))
-    # Smoothing along an axis is a product with a matrix.
-    field = alpha * (smooth_rows @ noise @ smooth_columns.T)
-    return np.ascontiguousarray(np.moveaxis(field, 0, -1))
+    # Axis by axis: the last one is smoothed, the two change places, and once more.
+    for _ in range(2):
+        noise = _smoothed(noise, sigma / spacing).swapaxes(1, 2)
+    return np.ascontiguousarray(np.moveaxis(alpha * noise, 0, -1))
 
 
-def _smoothing(n: int, sigma: float) -> Field:
-    """Return the (n, n) matrix of a Gaussian filter; at the ends what is left of it counts fully."""
-    distance = np.arange(n)[:, None] - np.arange(n)
-    weights = np.exp(-0.5 * (distance / max(sigma, 1e-6)) ** 2)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+def _smoothed(values: Field, sigma: float) -> Field:
+    """Apply a Gaussian filter along the last axis; at the ends what is left of it counts fully.
+
+    Tap by tap, in an order that nothing changes: a product of matrices would be faster, but its bits depend
+    on the number of threads of the library that computes it.
+    """
+    n = values.shape[-1]
+    result, weight = np.zeros_like(values), np.zeros(n)
+    reach = min(n - 1, int(np.ceil(4 * sigma)))
+    for shift in range(-reach, reach + 1):
+        factor = float(np.exp(-0.5 * (shift / max(sigma, 1e-6)) ** 2))
+        here, there = slice(max(0, -shift), n - max(0, shift)), slice(max(0, shift), n - max(0, -shift))
+        result[..., here] += factor * values[..., there]
+        weight[here] += factor
+    return np.asarray(result / weight)

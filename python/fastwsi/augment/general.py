@@ -20,6 +20,8 @@ class Augment(PatchPolicy):
         Pixels that the crop may be off the centre.
     orientations : bool
         Whether patches are turned and flipped, all eight ways alike.
+    lightness, chroma, hue_angle : (low, high), optional
+        What the three numbers of ``lch_mul`` are drawn from; 1 for those left out.
     brightness_mul, brightness_add, saturation_mul, saturation_add, hue, contrast : (low, high), optional
         What the parameter of this name is drawn from; their meaning is that of ``PatchParams``.
     noise_fraction, noise_sigma : (low, high), optional
@@ -38,6 +40,9 @@ class Augment(PatchPolicy):
     size: tuple[int, int] | None = None
     jitter: int = 0
     orientations: bool = True
+    lightness: Range | None = None
+    chroma: Range | None = None
+    hue_angle: Range | None = None
     brightness_mul: Range | None = None
     brightness_add: Range | None = None
     saturation_mul: Range | None = None
@@ -51,7 +56,11 @@ class Augment(PatchPolicy):
 
     def __post_init__(self) -> None:
         check_whole(self, 0, "jitter")
-        check_ranges(self, STEPS)
+        check_ranges(self, "brightness_add", "hue", optional=True)
+        check_ranges(self, "saturation_add", least=-255, most=255, optional=True)
+        check_ranges(self, "noise_fraction", least=0, most=1, optional=True)
+        never_negative = ("brightness_mul", "saturation_mul", "contrast", "noise_sigma")
+        check_ranges(self, *never_negative, "lightness", "chroma", "hue_angle", least=0, optional=True)
         if self.jitter and self.size is None:
             raise ValueError(
                 f"jitter: got {self.jitter} without a size, expected (width, height) of the patches"

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fastwsi import _arrays
 from fastwsi.augment import sheet
 from fastwsi.augment.draws import Range, per_image
 from fastwsi.kernels import PatchParams, augment_patches
+from fastwsi.kernels.augment import patch_sizes
 
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
 
 _NOISE = ("noise_fraction", "noise_sigma")
+LCH = ("lightness", "chroma", "hue_angle")
 STEPS = (
+    *LCH,
     "brightness_mul",
     "brightness_add",
     "saturation_mul",
@@ -52,7 +56,7 @@ class PatchPolicy(sheet.ShowsSamples):
 
     @abstractmethod
     def ranges(self) -> dict[str, Range]:
-        """Return what each field of ``PatchParams`` is drawn from, uniformly."""
+        """Return what each parameter is drawn from, uniformly; those of ``lch_mul`` by their own names."""
 
     def draw(self, source: np.random.Generator, image_size: tuple[int, int]) -> PatchParams:
         """Draw the parameters of one image.
@@ -64,12 +68,15 @@ class PatchPolicy(sheet.ShowsSamples):
         image_size : (width, height)
             Of the image that the patch is cut from.
         """
+        self._check_room(image_size)
         # One random number each, needed or not: a range more or less must not change the other draws.
         turn, right, down, noise, *others = source.random(4 + len(STEPS))
         share = dict(zip(STEPS, others, strict=True))
         drawn: dict[str, Any] = {
             name: float(low + share[name] * (high - low)) for name, (low, high) in self.ranges().items()
         }
+        if any(name in drawn for name in LCH):
+            drawn["lch_mul"] = tuple(drawn.pop(name, 1.0) for name in LCH)
         if any(name in drawn for name in _NOISE):
             drawn["noise_seed"] = int(noise * 2**53)
         orientation = int(turn * 8) if self.orientations else 0
@@ -80,18 +87,24 @@ class PatchPolicy(sheet.ShowsSamples):
             drawn["origin"] = self._origin(image_size, orientation, shift)
         return PatchParams(**drawn)
 
+    def _check_room(self, image_size: tuple[int, int], where: str = "") -> None:
+        """ValueError unless an image has room for every crop that may be drawn."""
+        if self.size is None:
+            return
+        crops = [self.size, self.size[::-1]] if self.orientations else [self.size]
+        least = [max(crop[axis] for crop in crops) + 2 * self.jitter for axis in range(2)]
+        if image_size[0] < least[0] or image_size[1] < least[1]:
+            raise ValueError(
+                f"{where}got {image_size[0]} x {image_size[1]} pixels, expected at least {least[0]} x "
+                f"{least[1]}, for a size of {self.size[0]} x {self.size[1]} and a jitter of {self.jitter} "
+                "pixels each way"
+            )
+
     def _origin(self, image_size: tuple[int, int], orientation: int, shift: list[int]) -> tuple[int, int]:
         assert self.size is not None
         crop = self.size if orientation % 2 == 0 else self.size[::-1]
-        room = [whole - part for whole, part in zip(image_size, crop, strict=True)]
-        if min(room) < 2 * self.jitter:
-            least = [part + 2 * self.jitter for part in crop]
-            raise ValueError(
-                f"images: got {image_size[0]} x {image_size[1]} pixels, expected at least "
-                f"{least[0]} x {least[1]}, for a size of {self.size[0]} x {self.size[1]} and a jitter of "
-                f"{self.jitter} pixels each way"
-            )
-        return room[0] // 2 + shift[0], room[1] // 2 + shift[1]
+        x, y = ((image_size[axis] - crop[axis]) // 2 + shift[axis] for axis in range(2))
+        return x, y
 
     def draw_batch(
         self,
@@ -100,6 +113,8 @@ class PatchPolicy(sheet.ShowsSamples):
     ) -> PatchParams:
         """Draw the parameters of a batch: one generator for all images in turn, or one for each."""
         sources = per_image(generators, len(image_sizes))
+        for i, size in enumerate(image_sizes):
+            self._check_room(size, f"image {i}: ")
         return PatchParams.stack([self.draw(s, size) for s, size in zip(sources, image_sizes, strict=True)])
 
     def __call__(
@@ -121,12 +136,14 @@ class PatchPolicy(sheet.ShowsSamples):
             One for all is drawn from in the images' order. One each (``fastwsi.augment.generator``) makes an
             image independent of the batch that it comes in.
         """
-        given: Any = images
         target: Any = out
-        wanted = str(target.dtype if dtype is None and target is not None else dtype)
-        params = self.draw_batch(generators, [(image.shape[1], image.shape[0]) for image in given])
+        sizes = patch_sizes(images)
+        wanted = None if dtype is None else _arrays.normalise_dtype(dtype, "dtype")
+        if wanted is None and target is not None:
+            wanted = _arrays.dtype_name(target)
+        params = self.draw_batch(generators, sizes)
         scaled: dict[str, Any] = {}
-        if not wanted.endswith("uint8"):
+        if wanted != "uint8":
             scaled = {"mean": self.mean, "std": self.std}
         return augment_patches(images, params, out, size=self.size, dtype=dtype, layout=layout, **scaled)
 

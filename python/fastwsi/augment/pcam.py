@@ -47,7 +47,8 @@ class PcamAugment(PatchPolicy):
 
     def __post_init__(self) -> None:
         check_whole(self, 0, "jitter")
-        check_at_least(self, 0, "noise_fraction", "noise_sigma")
+        check_at_least(self, 0, "noise_fraction", most=1)
+        check_at_least(self, 0, "noise_sigma")
 
     def ranges(self) -> dict[str, Range]:
         """Return what each field of ``PatchParams`` is drawn from."""

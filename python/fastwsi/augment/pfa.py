@@ -14,6 +14,7 @@ from fastwsi.augment.draws import Range, check_at_least, check_ranges, check_who
 from fastwsi.augment.view import Matrix
 from fastwsi.augment.whole_slides import inverse_map
 from fastwsi.kernels import PatchParams, augment_patches, warp
+from fastwsi.kernels.augment import patch_sizes
 
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
@@ -74,9 +75,9 @@ class PfaAugment(sheet.ShowsSamples):
     def __post_init__(self) -> None:
         check_whole(self, 1, "size", "mask_size")
         check_at_least(self, 0, "jitter", "hue")
-        check_ranges(self, ("rotation", "scale", "brightness", "contrast", "saturation"))
-        if self.scale[0] <= 0:
-            raise ValueError(f"scale: got {self.scale}, expected positive numbers")
+        check_ranges(self, "rotation")
+        check_ranges(self, "scale", least=0.01, most=100)
+        check_ranges(self, "brightness", "contrast", "saturation", least=0)
         if self.mask_size > self.size or (self.size - self.mask_size) % 2:
             raise ValueError(
                 f"mask_size: got {self.mask_size} for patches of {self.size} pixels, expected an even margin"
@@ -135,20 +136,20 @@ class PfaAugment(sheet.ShowsSamples):
         inputs: Any = regions
         labels: Any = masks
         count = len(inputs)
-        if labels is not None and len(labels) != count:
-            raise ValueError(f"masks: got {len(labels)}, expected {count}, one per region")
+        sizes = patch_sizes(regions)
         if count == 0:
             raise ValueError("regions: got none, expected at least one")
+        if labels is not None:
+            _check_masks(labels, sizes)
         whole = (self.size, self.size)
         drawn = [
-            self.draw(source, (region.shape[1], region.shape[0]))
-            for source, region in zip(per_image(generators, count), inputs, strict=True)
+            self.draw(source, size) for source, size in zip(per_image(generators, count), sizes, strict=True)
         ]
         patches = _arrays.empty(inputs[0], (count, *whole, 3), "uint8")
         for region, patch, (matrix, _) in zip(inputs, patches, drawn, strict=True):
             warp(region, matrix, None, patch, size=whole, fill=self.fill)
         scaled: dict[str, Any] = {}
-        if not str(dtype).endswith("uint8"):
+        if _arrays.normalise_dtype(dtype, "dtype") != "uint8":
             scaled = {"mean": self.mean, "std": self.std}
         colour = PatchParams.stack([params for _, params in drawn])
         result = augment_patches(patches, colour, dtype=dtype, layout=layout, **scaled)
@@ -157,12 +158,7 @@ class PfaAugment(sheet.ShowsSamples):
         margin = (self.size - self.mask_size) // 2
         part = (margin, margin + self.mask_size)
         targets = _arrays.empty(labels[0], (count, self.mask_size, self.mask_size), "uint8")
-        for i, (mask, target, (matrix, _)) in enumerate(zip(labels, targets, drawn, strict=True)):
-            if tuple(mask.shape) != tuple(inputs[i].shape[:2]):
-                raise ValueError(
-                    f"image {i}: mask: got shape {tuple(mask.shape)}, expected {tuple(inputs[i].shape[:2])}, "
-                    "that of its region"
-                )
+        for mask, target, (matrix, _) in zip(labels, targets, drawn, strict=True):
             warp(mask, matrix, None, target, size=whole, rows=part, columns=part, fill=0, order=0)
         return result, targets
 
@@ -174,3 +170,16 @@ class PfaAugment(sheet.ShowsSamples):
             image = sheet.example_tissue(self.size * 3 // 2)
         batches = [self(image[None], source, dtype="uint8", layout="NHWC")[0] for source in sources]
         return sheet.cut_to([*sheet.cut_to([image], self.size), *(batch[0] for batch in batches)], side)
+
+
+def _check_masks(masks: Any, sizes: list[tuple[int, int]]) -> None:
+    """Raise what is wrong with the masks of regions of these sizes, before any work."""
+    if len(masks) != len(sizes):
+        raise ValueError(f"masks: got {len(masks)}, expected {len(sizes)}, one per region")
+    for i, (mask, (width, height)) in enumerate(zip(masks, sizes, strict=True)):
+        if _arrays.dtype_name(mask) != "uint8":
+            raise TypeError(f"image {i}: mask: got dtype {_arrays.dtype_name(mask)}, expected uint8")
+        if tuple(mask.shape) != (height, width):
+            raise ValueError(
+                f"image {i}: mask: got shape {tuple(mask.shape)}, expected {(height, width)}, its region's"
+            )

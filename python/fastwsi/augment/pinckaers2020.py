@@ -27,7 +27,8 @@ class PinckaersAugment(SlidePolicy):
     rotation : (low, high)
         Degrees.
     crop : bool
-        Where the biopsy is larger than ``size``, show a random part of it; the centre otherwise.
+        Where the biopsy is larger than ``size``, turn about a random point of it and show what lies around
+        that; else about its middle.
     elastic_alpha, elastic_sigma, elastic_spacing : float
         The field of displacements, all in pixels: amplitude of the random numbers before they are smoothed,
         the smoothing, and the distance of the nodes. The paper's code draws on a grid of 1/16; the unit of
@@ -65,7 +66,8 @@ class PinckaersAugment(SlidePolicy):
         check_whole(self, 1, "size")
         check_at_least(self, 1, "elastic_spacing")
         check_at_least(self, 0, "elastic_alpha", "elastic_sigma")
-        check_ranges(self, ("rotation", "lightness", "chroma", "hue"))
+        check_ranges(self, "rotation")
+        check_ranges(self, "lightness", "chroma", "hue", least=0)
 
     def view(self, source: Any, generator: np.random.Generator) -> AugmentedView:
         """Draw a view of one biopsy.
@@ -88,7 +90,7 @@ class PinckaersAugment(SlidePolicy):
             size,
             angle=angle,
             flip=self.flip and mirrored,
-            shift=(float(place[0]) * room[0], float(place[1]) * room[1]),
+            centre=(float(place[0]) * room[0], float(place[1]) * room[1]),
         )
         field = None
         if self.elastic_alpha > 0:

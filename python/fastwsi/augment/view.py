@@ -12,10 +12,12 @@ import numpy as np
 
 from fastwsi import _arrays
 from fastwsi.kernels import PatchParams, warp, warp_source_boxes
+from fastwsi.kernels.warp_boxes import checked_grid
 
 log = logging.getLogger(__name__)
 
 _NO_COLOUR = PatchParams()
+_DTYPES = ("uint8", "float32", "float16", "bfloat16")
 
 Pair = tuple[int, int]
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -41,7 +43,10 @@ class ImageReader(Protocol):
         """(width, height) in pixels."""
 
     def read(self, x: int, y: int, width: int, height: int) -> Any:
-        """Return a rectangle as a uint8 array, shape (height, width, 3), or (height, width) for labels."""
+        """Return a rectangle as a uint8 array, shape (height, width, 3), or (height, width) for labels.
+
+        Rectangles lie within the image and are never empty.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +86,16 @@ class AugmentedView:
     source: Any
     size: Pair
     matrix: Matrix
-    displacement: np.ndarray[Any, Any] | None = None
+    displacement: Any = None
     colour: PatchParams = _NO_COLOUR
     fill: int | Sequence[int] = 255
     mean: Sequence[float] = (0.0, 0.0, 0.0)
     std: Sequence[float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check the displacement once: it is used for every band."""
+        if self.displacement is not None:
+            object.__setattr__(self, "displacement", checked_grid(self.displacement))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -97,7 +107,7 @@ class AugmentedView:
         first: int,
         end: int,
         *,
-        dtype: Any = "uint8",
+        dtype: Any = None,
         layout: Literal["HWC", "CHW"] = "HWC",
         out: Any = None,
     ) -> Any:
@@ -106,7 +116,7 @@ class AugmentedView:
         Parameters
         ----------
         dtype : "uint8", "float32", "float16" or "bfloat16"
-            uint8 is rounded; floats are scaled by ``mean`` and ``std``.
+            uint8, the default without ``out``, is rounded; floats are scaled by ``mean`` and ``std``.
         layout : "HWC" or "CHW"
             Where the channels stand.
         out : array, optional
@@ -115,15 +125,18 @@ class AugmentedView:
         colour = self.colour
         if colour.contrast is not None and colour.contrast_mean is None:
             colour = replace(colour, contrast_mean=self.contrast_mean)
-        scaled = {} if str(dtype).endswith("uint8") else {"mean": self.mean, "std": self.std}
+        wanted = _arrays.dtype_name(out) if dtype is None and out is not None else dtype or "uint8"
+        scaled: dict[str, Any] = {}
+        if _arrays.normalise_dtype(wanted, "dtype") != "uint8":
+            scaled = {"mean": self.mean, "std": self.std}
         return self._warped(
             self.source,
             (first, end),
+            out,
             fill=self.fill,
             order=1,
-            out=out,
             colour=colour,
-            dtype=dtype,
+            dtype=wanted,
             layout=layout,
             **scaled,
         )
@@ -138,7 +151,13 @@ class AugmentedView:
         fill : int
             Label of what lies outside.
         """
-        return self._warped(source, (first, end), fill=fill, order=0, dtype="uint8")
+        given, expected = _size_of(source), _size_of(self.source)
+        if given != expected:
+            raise ValueError(
+                f"source: got labels of {given[0]} x {given[1]} pixels, expected {expected[0]} x "
+                f"{expected[1]}, as many as the pixels' source has"
+            )
+        return self._warped(source, (first, end), None, fill=fill, order=0, dtype="uint8")
 
     @cached_property
     def contrast_mean(self) -> tuple[float, float, float]:
@@ -156,6 +175,7 @@ class AugmentedView:
             rows = self._warped(
                 self.source,
                 (first, min(first + band, self.size[1])),
+                None,
                 fill=self.fill,
                 order=1,
                 colour=before,
@@ -166,7 +186,7 @@ class AugmentedView:
         red, green, blue = (float(s) / (self.size[0] * self.size[1]) for s in sums)
         return (red, green, blue)
 
-    def _warped(self, source: Any, rows: Pair, *, out: Any = None, **how: Any) -> Any:
+    def _warped(self, source: Any, rows: Pair, out: Any, **how: Any) -> Any:
         shared = {"size": self.size, **how}
         if not isinstance(source, ImageReader):
             return warp(source, self.matrix, self.displacement, out, rows=rows, **shared)
@@ -178,14 +198,14 @@ class AugmentedView:
             rows=rows,
             order=how["order"],
         )
+        # A view may see nothing of its source; the reader still tells what kind of array it gives.
+        pixels = source.read(0, 0, 1, 1)
+        band = self._band(pixels, rows, out, how)
+        planes = how.get("layout") == "CHW"
         for box in boxes:
-            pixels = source.read(*box.origin, *box.size)
-            if out is None:
-                out = _band_like(pixels, rows, self.size[0], how)
-            part = (
-                out[:, :, slice(*box.columns)] if how.get("layout") == "CHW" else out[:, slice(*box.columns)]
-            )
-            shared.pop("dtype", None)
+            columns = slice(*box.columns)
+            part = band[:, :, columns] if planes else band[:, columns]
+            pixels = source.read(*box.origin, *box.size) if box.size != (0, 0) else pixels[:0, :0]
             warp(
                 pixels,
                 self.matrix,
@@ -197,13 +217,23 @@ class AugmentedView:
                 full_size=source.size,
                 **shared,
             )
+        return band
+
+    def _band(self, pixels: Any, rows: Pair, out: Any, how: dict[str, Any]) -> Any:
+        """Return ``out``, checked, or a new band by the framework and on the device of ``pixels``."""
+        shape: tuple[int, ...] = (rows[1] - rows[0], self.size[0])
+        if len(pixels.shape) == 3:
+            shape = (3, *shape) if how.get("layout") == "CHW" else (*shape, 3)
+        dtype = _arrays.output_dtype(out, how["dtype"], pixels, _DTYPES)
+        if out is None:
+            return _arrays.empty(pixels, shape, dtype)
+        if tuple(out.shape) != shape:
+            raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")
         return out
 
 
-def _band_like(pixels: Any, rows: Pair, width: int, how: dict[str, Any]) -> Any:
-    """Allocate a band, by the framework and on the device of what a reader returned."""
-    height = rows[1] - rows[0]
-    shape: tuple[int, ...] = (height, width)
-    if len(pixels.shape) == 3:
-        shape = (3, height, width) if how.get("layout") == "CHW" else (height, width, 3)
-    return _arrays.empty(pixels, shape, _arrays.normalise_dtype(how["dtype"], "dtype"))
+def _size_of(source: Any) -> Pair:
+    """Return (width, height) of an array or a reader."""
+    if isinstance(source, ImageReader):
+        return (int(source.size[0]), int(source.size[1]))
+    return (int(source.shape[1]), int(source.shape[0]))

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def inverse_map(
-    source_size: Pair, size: Pair, *, angle: float, flip: bool, shift: tuple[float, float]
+    source_size: Pair,
+    size: Pair,
+    *,
+    angle: float,
+    flip: bool,
+    shift: tuple[float, float] = (0.0, 0.0),
+    centre: tuple[float, float] = (0.0, 0.0),
 ) -> Matrix:
     """Return the map from output to source: the source's middle on the output's, then flip, turn and move.
 
@@ -30,6 +36,8 @@ def inverse_map(
         Left to right, before the turn.
     shift : (x, y)
         Pixels by which the turned image moves.
+    centre : (x, y)
+        Pixels of the source by which the point that is turned about lies off its middle.
 
     Examples
     --------
@@ -47,7 +55,7 @@ def inverse_map(
     middle = (np.array(size) - 1) / 2 + shift
     # Padding is in whole pixels: the source's corner lies on a pixel of the output.
     corner = np.array([(a - b) // 2 for a, b in zip(size, source_size, strict=True)])
-    source_middle = (np.array(size) - 1) / 2 - corner
+    source_middle = (np.array(size) - 1) / 2 - corner + centre
     offset = source_middle - linear @ middle + 0.0
     (a, b), (d, e) = (linear + 0.0).tolist()
     return ((a, b, float(offset[0])), (d, e, float(offset[1])))

@@ -13,6 +13,7 @@ from fastwsi.kernels.patch_params import PatchParams, set_crops
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
 
+_SMALLEST_STD = 1e-30  # whose inverse float32 still holds
 _DTYPES = ("float32", "float16", "bfloat16", "uint8")
 
 
@@ -37,7 +38,7 @@ def augment_patches(
         What is done to each image; without it, nothing but the crop and the scaling. Under torch.compile,
         made outside of what is compiled: parameters made inside become constants of the graph.
     out : array, optional
-        Where to write; its dtype is the dtype asked for.
+        Where to write, in memory of its own; its dtype is the dtype asked for.
     size : (width, height), optional
         Of the patches that come out. Where an image's orientation is odd, its crop has width and height
         exchanged. Without ``params.origin`` the crop is the centre. By default the images' own size.
@@ -54,7 +55,9 @@ def augment_patches(
         ``out``, or a new one, on the images' device: shape (batch, 3, height, width) or
         (batch, height, width, 3). On a GPU the work is queued on the current stream and nothing waits for
         it. No gradient flows: the input is 8-bit. float32 values are within 1e-5 of exact arithmetic
-        (before ``std``) for factors up to some 3. Results do not depend on the number of threads.
+        (before ``std``) for factors up to some 3, but for pixels that ``contrast_first`` makes nearly grey
+        where ``saturation_add`` then colours them: their hue hangs on a difference of nearly equal numbers.
+        Results do not depend on the number of threads.
 
     Examples
     --------
@@ -152,15 +155,19 @@ def plane_scale(mean: Any, std: Any, dtype: str, count: int) -> tuple[Any, Any]:
         raise ValueError("mean and std: not for uint8 output; ask for a float dtype")
     means, stds = _threes(mean, 0.0, "mean", count), _threes(std, 1.0, "std", count)
     for i, row in enumerate(np.atleast_2d(stds)):
-        if not (row > 0).all():
+        if not (row > _SMALLEST_STD).all():
             where = f"image {i}: " if stds.ndim == 2 else ""
-            raise ValueError(f"{where}std: got {row.tolist()}, expected positive numbers")
+            raise ValueError(
+                f"{where}std: got {row.tolist()}, expected positive numbers above {_SMALLEST_STD}"
+            )
     return 1 / stds, -means / stds
 
 
 def _threes(values: Any, default: float, name: str, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     if values is None:
         return np.full(3, default)
+    if hasattr(values, "detach"):
+        values = values.detach()
     try:
         array = np.asarray(values, np.float64)
     except ValueError:
@@ -206,6 +213,17 @@ def _check_pixels(image: Any, name: str, ndim: int, expected: str) -> None:
         raise TypeError(f"{name}: got dtype {_arrays.dtype_name(image)}, expected uint8")
     if len(image.shape) != ndim or image.shape[-1] != 3:
         raise ValueError(f"{name}: got shape {tuple(image.shape)}, expected {expected}")
+
+
+def patch_sizes(images: Any) -> list[tuple[int, int]]:
+    """Check a batch or a sequence of images; return (width, height) of each.
+
+    Examples
+    --------
+    >>> patch_sizes(np.zeros((2, 10, 20, 3), np.uint8))
+    [(20, 10), (20, 10)]
+    """
+    return _sizes(images if hasattr(images, "shape") else _checked_list(images))
 
 
 def _sizes(images: Any) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -136,6 +136,12 @@ class PatchParams:
     def count(self) -> int | None:
         """Return the number of images that the values are for; None where they suit any number."""
         return next((len(values) for _, values in self._per_image()), None)
+
+    def __iter__(self) -> Iterator[PatchParams]:
+        """Go through the parameters image by image."""
+        if self.count is None:
+            raise TypeError("these parameters are for any number of images; nothing to go through")
+        return (self[image] for image in range(self.count))
 
     def __getitem__(self, image: int) -> PatchParams:
         """Return the parameters of one image."""

@@ -121,7 +121,7 @@ class WarpGeometry:
         upsampling: Any,
     ) -> WarpGeometry:
         """Check what both public functions take, and turn it into numbers."""
-        if order not in (0, 1):
+        if isinstance(order, bool) or not hasattr(order, "__index__") or order not in (0, 1):
             raise ValueError(f"order: got {order!r}, expected 0 (nearest) or 1 (bilinear)")
         if upsampling not in ("cubic", "linear"):
             raise ValueError(f"upsampling: got {upsampling!r}, expected 'cubic' or 'linear'")
@@ -151,12 +151,16 @@ class WarpGeometry:
         with np.errstate(over="ignore", invalid="ignore"):
             at = corners @ self.matrix.T
             low, high = at.min(axis=0), at.max(axis=0)
+            largest = (np.abs(corners) @ np.abs(self.matrix.T)).max()
             if self.displacement is not None:
                 least, most = self._displacements(columns)
                 low, high = low + least, high + most
+                largest += max(np.abs(least).max(), np.abs(most).max())
+        # A rounding error of the kernels' arithmetic must not step over the edge.
+        slack = max(1e-6, 8 * float(np.finfo(np.float64).eps) * float(largest))
         origin, size = [], []
         for axis in range(2):
-            begin, end = self._reach(low[axis], high[axis], self.full_size[axis])
+            begin, end = self._reach(low[axis] - slack, high[axis] + slack, self.full_size[axis])
             origin.append(begin)
             size.append(end - begin)
         if min(size) <= 0:
@@ -165,12 +169,7 @@ class WarpGeometry:
 
     def _reach(self, low: float, high: float, length: int) -> Pair:
         """Return the pixels, [begin, end), that positions from low to high are made from."""
-        # A rounding error of the kernels' arithmetic must not step over the edge.
-        slack = 1e-6
-        if self.bilinear:
-            low, high = low - slack, high + slack + 1
-        else:
-            low, high = low + 0.5 - slack, high + 0.5 + slack
+        low, high = (low, high + 1) if self.bilinear else (low + 0.5, high + 0.5)
         if not (high >= 0 and low < length):  # NaN, too
             return 0, 0
         return int(np.floor(max(low, 0.0))), int(min(np.floor(high) + 1, length))
@@ -250,7 +249,28 @@ def _checked_matrix(value: Any) -> Float64Array:
     return matrix
 
 
+class CheckedGrid(np.ndarray):
+    """A displacement that has been checked and cannot be written to, so that it need not be checked again."""
+
+
+def checked_grid(value: Any) -> CheckedGrid:
+    """Return a copy of a displacement, checked once for any number of calls of ``warp``.
+
+    Examples
+    --------
+    >>> checked_grid(np.zeros((2, 2, 2))).flags.writeable
+    False
+    """
+    if isinstance(value, CheckedGrid):
+        return value
+    grid = np.array(_checked_displacement(value)).view(CheckedGrid)
+    grid.flags.writeable = False
+    return grid
+
+
 def _checked_displacement(value: Any) -> Float64Array:
+    if isinstance(value, CheckedGrid) and not value.flags.writeable:
+        return value.view(np.ndarray)
     grid = _floats(value, "displacement")
     if grid.ndim != 3 or grid.shape[2] != 2 or min(grid.shape) < 2:
         raise ValueError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from fastwsi import _arrays, _core
 from fastwsi.kernels.augment import plane_scale
 from fastwsi.kernels.patch_params import PatchParams
@@ -54,7 +56,7 @@ def warp(
         (dx, dy) in source pixels at nodes spread evenly from the first to the last pixel of the output.
         In between it is interpolated smoothly; beyond the outer nodes it would go on in straight lines.
     out : array, optional
-        Where to write the band; its dtype is the dtype asked for.
+        Where to write the band, in memory of its own; its dtype is the dtype asked for.
     size : (width, height), optional
         Of the whole output; that of the full source image by default.
     rows, columns : (first, behind the last), optional
@@ -73,7 +75,8 @@ def warp(
         Colour steps for the unrounded values, of one image and without crop or orientation. A contrast step
         needs ``contrast_mean``, as a band does not know the whole.
     dtype : "uint8", "float32", "float16" or "bfloat16", optional
-        uint8 by default: rounded to even. Floats are (x - mean) / std with x in [0, 1].
+        uint8 by default: rounded, to even where no colour step is taken. Floats are (x - mean) / std with x
+        in [0, 1].
     mean, std : three floats, optional
         For float dtypes of three channels.
     layout : "HWC" or "CHW"
@@ -251,7 +254,7 @@ def shape_of(channels: int, plane: tuple[int, int], layout: str) -> tuple[int, .
 
 
 def _checked_fill(fill: Any, channels: int) -> list[int]:
-    values = [fill] * channels if not hasattr(fill, "__len__") else list(fill)
+    values = [fill] * channels if np.ndim(fill) == 0 else list(fill)
     if len(values) != channels:
         raise ValueError(f"fill: got {fill!r}, expected one number{' or three' if channels == 3 else ''}")
     for value in values:
