@@ -51,6 +51,7 @@ def albumentations_colours(
 def kornia_colours(images: torch.Tensor, mean: float, std: float) -> Callable[[], torch.Tensor]:
     """Vary a batch (batch, height, width, 3) uint8 with other numbers for each image."""
     augmentation = pytest.importorskip("kornia.augmentation")
+    torch.manual_seed(0)  # it draws from torch's own generator
     jitter = augmentation.ColorJitter(**JITTER, p=1.0)
     normalise = augmentation.Normalize(mean=torch.full((3,), mean), std=torch.full((3,), std))
 
@@ -69,7 +70,7 @@ def skimage_colours(images: np.ndarray, plans: list[Plan], out: np.ndarray) -> C
         hsv[..., 0] = (hsv[..., 0] + plan.sextants / 6) % 1
         hsv[..., 1] = np.clip(hsv[..., 1] * plan.saturation, 0, 1)
         x = color.hsv2rgb(hsv)
-        mean = x.mean(axis=(0, 1))
+        mean = x.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
         x = np.clip((x - mean) * plan.contrast + mean, 0, 1)
         return (x - plan.mean) / plan.std
 

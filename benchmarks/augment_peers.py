@@ -77,9 +77,10 @@ def torch_one_by_one(images: torch.Tensor, plans: Sequence[Plan], out: torch.Ten
     return out
 
 
-def torch_oriented(image: torch.Tensor, k: int) -> torch.Tensor:
-    """Return orientation k of 0..7 of (height, width, 3)."""
-    return torch.rot90(image if k < 4 else image.flip(1), k % 4)
+def torch_oriented(images: torch.Tensor, k: int, axes: tuple[int, int] = (0, 1)) -> torch.Tensor:
+    """Return orientation k of 0..7 of (..., height, width, 3); no copy that could be left out."""
+    flipped = images if k < 4 else images.flip(axes[1])
+    return torch.rot90(flipped, k % 4, axes) if k % 4 else flipped
 
 
 def torch_crops(
@@ -98,9 +99,7 @@ def torch_crops(
 
 def numpy_colours(image: np.ndarray, plan: Plan, out: np.ndarray) -> np.ndarray:
     """(height, width, 3) uint8 to network input (3, height, width) in ``out``, float32 throughout."""
-    r, g, b = (np.multiply(image[..., c], np.float32(1 / 255)) for c in range(3))
-    for plane in (r, g, b):
-        plane += plan.brightness
+    r, g, b = (image[..., c] * np.float32(1 / 255) + np.float32(plan.brightness) for c in range(3))
     high = np.maximum(np.maximum(r, g), b)
     chroma = high - np.minimum(np.minimum(r, g), b)
     red, green = high == r, high == g
@@ -113,16 +112,16 @@ def numpy_colours(image: np.ndarray, plan: Plan, out: np.ndarray) -> np.ndarray:
     np.minimum(chroma, np.maximum(high, 0), out=chroma)
     low = np.subtract(high, chroma, out=high)
     shares = (np.abs(hue - 3) - 1, 2 - np.abs(hue - 2), 2 - np.abs(hue - 4))
-    for plane, share in zip(out, shares, strict=True):
-        np.clip(share, 0, 1, out=share)
-        share *= chroma
-        share += low
-        mean = float(share.mean(dtype=np.float64))
-        share *= plan.contrast
-        share += mean * (1 - plan.contrast)
-        np.clip(share, 0, 1, out=share)
-        share -= plan.mean
-        np.divide(share, plan.std, out=plane)
+    for target, share in zip(out, shares, strict=True):
+        plane = np.clip(share, 0, 1, out=share)
+        plane *= chroma
+        plane += low
+        mean = float(plane.mean(dtype=np.float64))
+        plane *= plan.contrast
+        plane += mean * (1 - plan.contrast)
+        np.clip(plane, 0, 1, out=plane)
+        plane -= plan.mean
+        np.divide(plane, plan.std, out=target)
     return out
 
 
@@ -134,7 +133,7 @@ def numpy_one_by_one(images: np.ndarray, plans: Sequence[Plan], out: np.ndarray)
 
 def torch_taken_back(maps: torch.Tensor, k: int) -> torch.Tensor:
     """Undo orientation k of maps (..., height, width)."""
-    turned = torch.rot90(maps, -(k % 4), (-2, -1))
+    turned = torch.rot90(maps, -(k % 4), (-2, -1)) if k % 4 else maps
     return turned if k < 4 else turned.flip(-1)
 
 

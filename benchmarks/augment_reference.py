@@ -27,16 +27,6 @@ class Colours:
             rng.uniform(0.25, 1.75, count),
         )
 
-    def first(self, count: int) -> Colours:
-        """Return those of the first images."""
-        return Colours(*(v[:count] for v in (self.brightness, self.saturation, self.hue, self.contrast)))
-
-    def repeated(self, times: int) -> Colours:
-        """Return those of a batch that has all images several times, one round after the other."""
-        return Colours(
-            *(np.tile(v, times) for v in (self.brightness, self.saturation, self.hue, self.contrast))
-        )
-
 
 def hue_of(x: np.ndarray) -> np.ndarray:
     """Return the H of HSV in turns, (..., 3) to (...); 0 of grey."""
