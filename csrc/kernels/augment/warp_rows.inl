@@ -208,9 +208,7 @@ FASTWSI_INLINE void sample_inside(const Sampler& s, const Split& x, const Split&
 
 // The same of one channel.
 FASTWSI_INLINE f32x8 load_values(const std::uint8_t* p, const std::int64_t (&at)[8]) {
-    f32x8 values;
-    for (int lane = 0; lane < 8; ++lane) values[lane] = static_cast<float>(p[at[lane]]);
-    return values;
+    return float_of(u32x8{p[at[0]], p[at[1]], p[at[2]], p[at[3]], p[at[4]], p[at[5]], p[at[6]], p[at[7]]});
 }
 
 FASTWSI_INLINE f32x8 sample_label_inside(const Sampler& s, const Split& x, const Split& y) {
@@ -287,13 +285,16 @@ struct WarpLoader {
     }
 };
 
-FASTWSI_INLINE void store_label(float x, std::uint8_t* out) {
+// Eight values on [0, 255], rounded.
+FASTWSI_INLINE void store_labels8(f32x8 x, std::uint8_t* out) {
+    typedef std::uint8_t u8x8 __attribute__((vector_size(8)));
     // Adding 2^23 leaves the value, rounded to even, in the lowest byte.
-    *out = static_cast<std::uint8_t>(bits_of(x + 8388608.f));
+    const u8x8 bytes = __builtin_convertvector((u32x8)(x + 8388608.f) & 0xffu, u8x8);
+    memcpy(out, &bytes, sizeof bytes);
 }
 template <class T>
-FASTWSI_INLINE void store_label(float x, T* out) {
-    from_float(x, out);
+FASTWSI_INLINE void store_labels8(f32x8 x, T* out) {
+    store8(x, out);
 }
 
 template <class T, class Load>
@@ -302,8 +303,10 @@ void store_labels(const Load& load, std::int64_t n, float scale, float shift, vo
     for (std::int64_t i = 0; i < n; i += kBlock) {
         f32x8 x[2][3];
         load(i, x);
-        for (std::int64_t k = 0; k < kBlock && i + k < n; ++k)
-            store_label(x[k / 8][0][k % 8] * scale + shift, out + i + k);
+        T values[kBlock];
+        T* const target = i + kBlock <= n ? out + i : values;
+        for (int half = 0; half < 2; ++half) store_labels8(x[half][0] * scale + shift, target + 8 * half);
+        if (target == values) memcpy(out + i, values, static_cast<std::size_t>(n - i) * sizeof(T));
     }
 }
 
