@@ -56,6 +56,7 @@ __device__ __forceinline__ void load_pixel(const Patch& patch, std::int64_t y, s
 }
 
 __device__ __forceinline__ void colour_in_mode(const PixelMap& map, float (&rgb)[3]) {
+    if ((map.steps & kLchStep) != 0) baseline::lch_pixel(map.lch_mul, rgb);
     switch (map.mode) {
         case ColourMode::plain: return baseline::colour_pixel<ColourMode::plain>(map, rgb);
         case ColourMode::saturation: return baseline::colour_pixel<ColourMode::saturation>(map, rgb);

@@ -42,7 +42,7 @@ void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, cons
         const std::int64_t end = i + kGroup < n ? i + kGroup : n;
         for (; i + kBlock <= end; i += kBlock) {
             load(i, x);
-            for (int half = 0; half < 2; ++half) colour_pixel<Mode>(map, x[half]);
+            for (int half = 0; half < 2; ++half) colour_vector<Mode>(map, x[half]);
             for (int c = 0; c < 3; ++c) {
                 group[c] += x[0][c] + x[1][c];
                 if (Keep)
@@ -53,7 +53,7 @@ void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, cons
     }
     if (i < n) {
         load(i, x);
-        for (int half = 0; half < 2; ++half) colour_pixel<Mode>(map, x[half]);
+        for (int half = 0; half < 2; ++half) colour_vector<Mode>(map, x[half]);
         for (int c = 0; c < 3; ++c)
             for (std::int64_t k = 0; k < n - i; ++k) {
                 total[c][0] += static_cast<double>(x[k / 8][c][k % 8]);

@@ -78,7 +78,8 @@ FASTWSI_INLINE PixelMap fold_for_mean(const Colour& colour) {
     return fold(before, unused);
 }
 
-// From values as in bytes to the values before the contrast step (in plain mode, after it).
+// From values as in bytes (after the LCh step, see lch_math.h) to the values before the contrast step (in
+// plain mode, after it).
 //
 // With v the largest of three values, d the spread and t[c] = (v - x[c]) / d the pixel's shape, the HSV steps
 // need no saturation: a chroma k = s v in place of d gives x[c] = v - k t[c], and s -> clip(s f + a, 0, 1)
@@ -86,7 +87,6 @@ FASTWSI_INLINE PixelMap fold_for_mean(const Colour& colour) {
 template <ColourMode Mode, class V>
 FASTWSI_INLINE void colour_pixel(const PixelMap& map, V (&x)[3]) {
     if (Mode == ColourMode::done) return;
-    if ((map.steps & kLchStep) != 0) lch_pixel(map.lch_mul, x);
     if (Mode == ColourMode::plain) {
         for (int c = 0; c < 3; ++c) x[c] = x[c] * map.in_mul[c] + map.in_add[c];
         return;

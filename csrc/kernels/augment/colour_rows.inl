@@ -16,13 +16,27 @@ struct ModeConstant {
     static constexpr ColourMode value = Mode;
 };
 
+// Apart from the loops below, which it would fill with registers' worth of constants when it is not taken.
+__attribute__((noinline)) void lch_apart(const PixelMap& map, f32x8 (&x)[3]) { lch_pixel(map.lch_mul, x); }
+
+// The steps before contrast.
+template <ColourMode Mode>
+FASTWSI_INLINE void colour_vector(const PixelMap& map, f32x8 (&x)[3]) {
+    if ((map.steps & kLchStep) != 0) {
+        f32x8 apart[3] = {x[0], x[1], x[2]};  // x itself stays in registers
+        lch_apart(map, apart);
+        for (int c = 0; c < 3; ++c) x[c] = apart[c];
+    }
+    colour_pixel<Mode>(map, x);
+}
+
 // x: values as in bytes on entry, in [0, 1] on return. `number`: of the first pixel in its image.
 template <ColourMode Mode>
 FASTWSI_INLINE void colour_block(const PixelMap& map, std::uint32_t number, f32x8 (&x)[2][3]) {
     const u32x8 iota = {0, 1, 2, 3, 4, 5, 6, 7};
 #pragma GCC unroll 2
     for (std::uint32_t half = 0; half < 2; ++half) {
-        colour_pixel<Mode>(map, x[half]);
+        if (Mode != ColourMode::done) colour_vector<Mode>(map, x[half]);
         finish_pixel(map, iota + (number + 8 * half), x[half]);
     }
 }
