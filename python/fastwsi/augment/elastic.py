@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+_CACHED_ROWS = 32  # smoothed together, while they stay in the processor's cache
+
 Field = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -52,11 +54,16 @@ def _smoothed(values: Field, sigma: float) -> Field:
     on the number of threads of the library that computes it.
     """
     n = values.shape[-1]
-    result, weight = np.zeros_like(values), np.zeros(n)
     reach = min(n - 1, int(np.ceil(4 * sigma)))
-    for shift in range(-reach, reach + 1):
-        factor = float(np.exp(-0.5 * (shift / max(sigma, 1e-6)) ** 2))
-        here, there = slice(max(0, -shift), n - max(0, shift)), slice(max(0, shift), n - max(0, -shift))
-        result[..., here] += factor * values[..., there]
-        weight[here] += factor
-    return np.asarray(result / weight)
+    taps = [float(np.exp(-0.5 * (shift / max(sigma, 1e-6)) ** 2)) for shift in range(reach + 1)]
+    rows = values.reshape(-1, n)
+    result, weight = rows * taps[0], np.full(n, taps[0])
+    for first in range(0, len(rows), _CACHED_ROWS):
+        block, target = rows[first : first + _CACHED_ROWS], result[first : first + _CACHED_ROWS]
+        for shift in range(1, reach + 1):
+            target[:, shift:] += taps[shift] * block[:, :-shift]
+            target[:, :-shift] += taps[shift] * block[:, shift:]
+    for shift in range(1, reach + 1):
+        weight[shift:] += taps[shift]
+        weight[:-shift] += taps[shift]
+    return np.asarray((result / weight).reshape(values.shape))
