@@ -1,7 +1,7 @@
 #include "base/cuda.h"
 #include "base/half.h"
 #include "kernels/augment/augment_patches.h"
-#include "kernels/augment/colour_math.h"
+#include "kernels/augment/colour_device.cuh"
 
 namespace fastwsi {
 namespace {
@@ -53,15 +53,6 @@ __device__ __forceinline__ void load_pixel(const Patch& patch, std::int64_t y, s
     const std::uint8_t* const p = patch.source + y * patch.row + x * patch.column;
 #pragma unroll
     for (int c = 0; c < 3; ++c) rgb[c] = static_cast<float>(p[c * patch.channel]);
-}
-
-__device__ __forceinline__ void colour_in_mode(const PixelMap& map, float (&rgb)[3]) {
-    if ((map.steps & kLchStep) != 0) baseline::lch_pixel(map.lch_mul, rgb);
-    switch (map.mode) {
-        case ColourMode::plain: return baseline::colour_pixel<ColourMode::plain>(map, rgb);
-        case ColourMode::saturation: return baseline::colour_pixel<ColourMode::saturation>(map, rgb);
-        default: return baseline::colour_pixel<ColourMode::hue>(map, rgb);
-    }
 }
 
 // The block's sum of each thread's three values, in a fixed order, in every thread.

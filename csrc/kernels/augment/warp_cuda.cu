@@ -1,6 +1,6 @@
 #include "base/cuda.h"
 #include "base/half.h"
-#include "kernels/augment/colour_math.h"
+#include "kernels/augment/colour_device.cuh"
 #include "kernels/augment/warp.h"
 #include "kernels/augment/warp_math.h"
 
@@ -71,15 +71,6 @@ __device__ __forceinline__ void sample(const WarpArgs& args, std::int64_t y, std
         const float below =
             mixed(pixel_value(args, left, top + 1, c), pixel_value(args, left + 1, top + 1, c), fx);
         value[c] = mixed(above, below, fy);
-    }
-}
-
-__device__ __forceinline__ void colour_in_mode(const PixelMap& map, float (&rgb)[3]) {
-    if ((map.steps & kLchStep) != 0) baseline::lch_pixel(map.lch_mul, rgb);
-    switch (map.mode) {
-        case ColourMode::plain: return baseline::colour_pixel<ColourMode::plain>(map, rgb);
-        case ColourMode::saturation: return baseline::colour_pixel<ColourMode::saturation>(map, rgb);
-        default: return baseline::colour_pixel<ColourMode::hue>(map, rgb);
     }
 }
 
