@@ -21,6 +21,8 @@ SIZES = [(1, 1), (31, 33), (32, 32), (33, 65), (200, 3), (3, 200), (256, 130), (
 # Each with what it needs to do anything.
 STEPS = [
     {},
+    {"lch_mul": (0.95, 1.05, 1.0)},
+    {"lch_mul": (1.05, 0.95, 1.0), "contrast": 1.3, "hue": 0.1, "saturation_mul": 0.9},
     {"brightness_mul": 1.3137},
     {"brightness_add": -0.2},
     {"saturation_mul": 1.7},
@@ -91,6 +93,14 @@ def test_each_step(to_gpu, fields, size):
         expected = kernels.augment_patches(images, params, size=size, dtype=dtype)
         found = kernels.augment_patches(to_gpu(images), params, size=size, dtype=dtype)
         assert_close(found, expected, dtype)
+
+
+def test_hues_are_turned_alike(to_gpu):
+    """On greens, away from where 360 degrees meet 0."""
+    images = RNG.integers((20, 150, 20), (120, 256, 120), (2, 60, 70, 3)).astype(np.uint8)
+    params = PatchParams(lch_mul=[(0.95, 1.05, 1.05), (1.05, 0.95, 0.95)])
+    expected = kernels.augment_patches(images, params)
+    assert_close(kernels.augment_patches(to_gpu(images), params), expected, "float32")
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

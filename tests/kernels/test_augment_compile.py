@@ -40,6 +40,7 @@ def everything(rng, images=None):
         hue=draw(-0.5, 0.5),
         contrast=draw(0.5, 1.5),
         contrast_mean=draw(0, 1, 3),
+        lch_mul=draw(0.9, 1.1, 3),
         noise_fraction=draw(0, 0.1),
         noise_sigma=draw(0, 0.1),
         noise_seed=SEED - rng.integers(0, 2**62, images).astype(object),
