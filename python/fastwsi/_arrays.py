@@ -190,9 +190,10 @@ def channel_sums(planes: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     >>> channel_sums(np.ones((3, 2, 2), np.float32)).tolist()
     [4.0, 4.0, 4.0]
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(planes, torch.Tensor):
-        return np.asarray(planes.sum(dim=(1, 2), dtype=torch.float64).cpu())
+    if framework_of(planes, "planes") == "torch":
+        if is_gpu(planes):
+            return np.asarray(planes.sum(dim=(1, 2), dtype=sys.modules["torch"].float64).cpu())
+        planes = planes.numpy()  # torch would cut the sum by its number of threads
     sums = planes.sum(axis=(1, 2), dtype=np.float64)
     return np.asarray(sums if isinstance(sums, np.ndarray) else sums.get())
 
