@@ -84,7 +84,8 @@ class PatchPolicy(sheet.ShowsSamples):
             drawn["orientation"] = orientation
         if self.size is not None:
             shift = [int(number * (2 * self.jitter + 1)) - self.jitter for number in (right, down)]
-            drawn["origin"] = self._origin(image_size, orientation, shift)
+            crop = self.size if orientation % 2 == 0 else self.size[::-1]
+            drawn["origin"] = tuple((image_size[k] - crop[k]) // 2 + shift[k] for k in range(2))
         return PatchParams(**drawn)
 
     def _check_room(self, image_size: tuple[int, int], where: str = "") -> None:
@@ -99,12 +100,6 @@ class PatchPolicy(sheet.ShowsSamples):
                 f"{least[1]}, for a size of {self.size[0]} x {self.size[1]} and a jitter of {self.jitter} "
                 "pixels each way"
             )
-
-    def _origin(self, image_size: tuple[int, int], orientation: int, shift: list[int]) -> tuple[int, int]:
-        assert self.size is not None
-        crop = self.size if orientation % 2 == 0 else self.size[::-1]
-        x, y = ((image_size[axis] - crop[axis]) // 2 + shift[axis] for axis in range(2))
-        return x, y
 
     def draw_batch(
         self,

@@ -153,7 +153,7 @@ class WarpGeometry:
             low, high = at.min(axis=0), at.max(axis=0)
             largest = (np.abs(corners) @ np.abs(self.matrix.T)).max()
             if self.displacement is not None:
-                least, most = self._displacements(columns)
+                least, most = self._displacements(self.displacement, columns)
                 low, high = low + least, high + most
                 largest += max(np.abs(least).max(), np.abs(most).max())
         # A rounding error of the kernels' arithmetic must not step over the edge.
@@ -174,10 +174,8 @@ class WarpGeometry:
             return 0, 0
         return int(np.floor(max(low, 0.0))), int(min(np.floor(high) + 1, length))
 
-    def _displacements(self, columns: Pair) -> tuple[Float64Array, Float64Array]:
+    def _displacements(self, nodes: Float64Array, columns: Pair) -> tuple[Float64Array, Float64Array]:
         """Return bounds of (dx, dy) over a part of the output: those of the nodes that have a say."""
-        nodes = self.displacement
-        assert nodes is not None
         for axis, (first, end) in enumerate((self.rows, columns)):
             count, pixels = nodes.shape[axis], self.size[1 - axis]
             scale = (count - 1) / (pixels - 1) if pixels > 1 else 0.0
