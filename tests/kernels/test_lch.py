@@ -14,7 +14,11 @@ from kernels.arrays import images, tissue
 from reference import lch as reference
 
 LEVELS = _core.simd_usable()
-TOLERANCE = 1e-5
+# Not the 1e-5 of the other steps: near black, sRGB is 12.9 times as steep as linear light, and a small
+# channel of a saturated colour is the difference of large ones. CIE's cube roots rounded to float32,
+# correctly, with all else exact, cost 5e-6 within sRGB and 1.1e-5 where the factors leave it; with every
+# step rounded it is 2.2e-5.
+TOLERANCE = 3e-5
 
 
 def comparable(rgb, factors):
@@ -71,7 +75,7 @@ def test_comes_before_the_other_steps_and_per_image():
         x = reference.multiply(image[k] / 255, factors[k])
         mean = x.mean(axis=(0, 1))
         exact = np.clip(((x - mean) * 1.5 + mean) * 0.5, 0, 1)
-        assert np.abs(found[k].numpy() - np.moveaxis(exact, -1, 0)).max() <= 2 * TOLERANCE
+        assert np.abs(found[k].numpy() - np.moveaxis(exact, -1, 0)).max() <= TOLERANCE
 
 
 def test_hue_and_saturation_follow_on_what_it_leaves():
@@ -82,7 +86,7 @@ def test_hue_and_saturation_follow_on_what_it_leaves():
 
     exact = np.clip(colour_steps(values, np.arange(1200).reshape(40, 30), hue=0.1, saturation_mul=0.8), 0, 1)
     kept = comparable(image[0] / 255, (0.9, 1.2, 1.02))
-    assert np.abs(np.moveaxis(once[0], 0, -1) - exact)[kept].max() <= 2 * TOLERANCE
+    assert np.abs(np.moveaxis(once[0], 0, -1) - exact)[kept].max() <= TOLERANCE
 
 
 def test_in_a_warp():
