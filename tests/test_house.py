@@ -174,13 +174,14 @@ def test_one_operation_has_one_name_in_every_room(operation):
     family, name = operation.split("/")
     stem = NATIVE / "kernels" / family / name
     files = [f"{stem}{end}" for end in (".h", "_cpu.cpp", "_avx2.cpp", "_cuda.cu", "_cuda_stub.cpp")]
-    files += [ROOT / "benchmarks" / f"bench_{family}.py"]
     files += [NATIVE / "bindings" / f"bind_{family}.cpp", PACKAGE / "kernels" / f"{family}.py"]
     files += [
         ROOT / "tests" / "kernels" / f"test_{name}.py",
         ROOT / "tests" / "reference" / f"{family}.py",
     ]
     assert [str(path) for path in files if not Path(path).is_file()] == []
+    benches = [ROOT / "benchmarks" / f"bench_{room}.py" for room in (family, name)]
+    assert any(path.is_file() for path in benches), "has no benchmark of its own or of its family"
     assert f'"{name}"' in (PACKAGE / "kernels" / "__init__.py").read_text(), "not in kernels.__all__"
     assert f"`{name}`" in (ROOT / "benchmarks" / "CUDA_STATUS.md").read_text(), "not in CUDA_STATUS.md"
     assert any(f"kernels.{name}(" in path.read_text() for path in (ROOT / "tests" / "cuda").glob("*.py")), (

@@ -97,8 +97,8 @@ void augment_patches(py::handle images_object, py::handle out_object, bool chann
     const Borrowed out(out_object, "out", Access::write, stream);
     const Borrowed table(table_object, "table", Access::read, 0);
     images.check_beside(out.view());
-    FASTWSI_CHECK_TYPE(out->dtype != DType::f64 && out->dtype != DType::boolean, "out: got dtype ",
-                       name_of(out->dtype), ", expected float32, float16, bfloat16 or uint8");
+    FASTWSI_CHECK_TYPE(is_image_output(out->dtype), "out: got dtype ", name_of(out->dtype),
+                       ", expected float32, float16, bfloat16 or uint8");
     const int channel = channels_first ? 1 : 3, y = channels_first ? 2 : 1, x = channels_first ? 3 : 2;
     FASTWSI_CHECK(out->ndim == 4 && out->shape[0] == images.count() && out->shape[channel] == 3,
                   "out: got shape ", shape_text(out.view()), ", expected (", images.count(),

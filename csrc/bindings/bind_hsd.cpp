@@ -54,8 +54,8 @@ void hsd_normalize(py::handle images_object, py::handle out_object, const std::v
 
     const int n = images->ndim;
     const bool planes = out->dtype != DType::u8;
-    FASTWSI_CHECK_TYPE(out->dtype != DType::f64 && out->dtype != DType::boolean, "out: got dtype ",
-                       name_of(out->dtype), ", expected uint8, float32, float16 or bfloat16");
+    FASTWSI_CHECK_TYPE(is_image_output(out->dtype), "out: got dtype ", name_of(out->dtype),
+                       ", expected uint8, float32, float16 or bfloat16");
     // Planes stand before height and width: dimension d of the images is d, or d + 1 from height on.
     const int channel_dim = planes ? n - 3 : n - 1;
     const auto out_dim = [&](int d) { return d < channel_dim ? d : d + 1; };

@@ -147,8 +147,8 @@ void orient_mean(const std::vector<py::object>& predictions, py::handle out_obje
         arrays[k] = &view;
     }
     arrays[kOrientations] = &out.view();
-    FASTWSI_CHECK_TYPE(out->dtype != DType::u8 && out->dtype != DType::boolean, "predictions: got dtype ",
-                       name_of(out->dtype), ", expected float32, float16, bfloat16 or float64");
+    FASTWSI_CHECK_TYPE(is_float(out->dtype), "predictions: got dtype ", name_of(out->dtype),
+                       ", expected float32, float16, bfloat16 or float64");
     if (out->size() == 0) return;
 
     const View* const(&all)[kOrientations + 1] = arrays;

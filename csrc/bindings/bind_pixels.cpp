@@ -17,8 +17,8 @@ void scale_shift(py::handle x_object, py::handle out_object, const std::vector<d
     const Borrowed out(out_object, "out", Access::write, stream);
     check_same_device(x.view(), "x", out.view(), "out");
     check_no_partial_overlap(x.view(), "x", out.view(), "out");
-    FASTWSI_CHECK_TYPE(x->dtype != DType::u8 && x->dtype != DType::boolean, "x: got dtype ",
-                       name_of(x->dtype), ", expected float32, float16, bfloat16 or float64");
+    FASTWSI_CHECK_TYPE(is_float(x->dtype), "x: got dtype ", name_of(x->dtype),
+                       ", expected float32, float16, bfloat16 or float64");
     FASTWSI_CHECK_TYPE(out->dtype == x->dtype, "out: got dtype ", name_of(out->dtype), ", expected ",
                        name_of(x->dtype), ", the dtype of x");
     FASTWSI_CHECK(x->ndim >= 2, "x: got shape ", shape_text(x.view()), ", expected (batch, channels, ...)");

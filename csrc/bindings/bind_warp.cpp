@@ -55,8 +55,8 @@ void warp(py::handle source_object, py::handle out_object, const std::array<doub
                        ", expected uint8");
     FASTWSI_CHECK(source->ndim == 2 || (source->ndim == 3 && source->shape[2] == 3), "source: got shape ",
                   shape_text(source.view()), ", expected (height, width, 3) or (height, width)");
-    FASTWSI_CHECK_TYPE(out->dtype != DType::f64 && out->dtype != DType::boolean, "out: got dtype ",
-                       name_of(out->dtype), ", expected uint8, float32, float16 or bfloat16");
+    FASTWSI_CHECK_TYPE(is_image_output(out->dtype), "out: got dtype ", name_of(out->dtype),
+                       ", expected uint8, float32, float16 or bfloat16");
 
     WarpArgs args = {};
     for (int i = 0; i < 6; ++i) args.map.matrix[i] = matrix[static_cast<std::size_t>(i)];

@@ -25,13 +25,15 @@ DType dtype_from(const DataType& t, const char* name) {
     if (t.lanes == 1) {
         if (t.code == dlpack::kUInt && t.bits == 8) return DType::u8;
         if (t.code == dlpack::kBool && t.bits == 8) return DType::boolean;
+        if (t.code == dlpack::kInt && t.bits == 32) return DType::i32;
+        if (t.code == dlpack::kInt && t.bits == 64) return DType::i64;
         if (t.code == dlpack::kFloat && t.bits == 16) return DType::f16;
         if (t.code == dlpack::kFloat && t.bits == 32) return DType::f32;
         if (t.code == dlpack::kFloat && t.bits == 64) return DType::f64;
         if (t.code == dlpack::kBFloat && t.bits == 16) return DType::bf16;
     }
     FASTWSI_CHECK_TYPE(false, name, ": got dtype ", dtype_text(t),
-                       ", expected uint8, bool, float16, bfloat16, float32 or float64");
+                       ", expected uint8, bool, int32, int64, float16, bfloat16, float32 or float64");
     return DType::u8;
 }
 
@@ -279,14 +281,17 @@ void Borrowed::take_through_buffer(py::handle array, const char* name) {
     const char* format = buffer_.format != nullptr ? buffer_.format : "B";
     for (const auto& [code, known] : {std::pair<const char*, DataType>{"B", {dlpack::kUInt, 8, 1}},
                                       {"?", {dlpack::kBool, 8, 1}},
+                                      {"i", {dlpack::kInt, 32, 1}},
+                                      {"l", {dlpack::kInt, 8 * sizeof(long), 1}},
+                                      {"q", {dlpack::kInt, 64, 1}},
                                       {"e", {dlpack::kFloat, 16, 1}},
                                       {"f", {dlpack::kFloat, 32, 1}},
                                       {"d", {dlpack::kFloat, 64, 1}}}) {
         if (std::strcmp(format, code) == 0) dtype = known;
     }
     FASTWSI_CHECK_TYPE(dtype.bits != 0, name, ": got an array of format '", format,
-                       "' (big-endian, structured or otherwise unusual), expected uint8, bool, float16, "
-                       "float32 or float64 in native byte order");
+                       "' (big-endian, structured or otherwise unusual), expected uint8, bool, int32, "
+                       "int64, float16, float32 or float64 in native byte order");
     FASTWSI_CHECK(buffer_.ndim <= kMaxDims, name, ": got ", buffer_.ndim, " dimensions, expected at most ",
                   kMaxDims);
     std::int64_t shape[kMaxDims], strides[kMaxDims];

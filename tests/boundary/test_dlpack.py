@@ -116,7 +116,7 @@ def test_old_numpy_goes_through_the_buffer_protocol_where_it_must():
         kernels.scale_shift(odd.view(OldNumpy), SCALE, SHIFT)
 
 
-@pytest.mark.parametrize("dtype", [">f4", ">f8", "f4,i4", "M8[s]", "O", "U3", "i8", "c8", "longdouble"])
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "f4,i4", "M8[s]", "O", "U3", "i2", "u8", "c8", "longdouble"])
 def test_unusual_numpy_dtypes_are_refused_by_name(dtype):
     x = np.zeros((2, 2, 6), dtype)
     with pytest.raises(TypeError, match=r"x: got dtype .*, expected one of float32"):
@@ -126,6 +126,16 @@ def test_unusual_numpy_dtypes_are_refused_by_name(dtype):
         match=r"x: got .*expected uint8|x: got an array of format|x: got numpy.ndarray with",
     ):
         _core.scale_shift(x, sample(), SCALE, SHIFT, 0)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+def test_known_dtypes_that_a_kernel_does_not_take_are_refused_by_name(dtype):
+    x = np.zeros((2, 2, 6), dtype)
+    with pytest.raises(TypeError, match=f"x: got dtype {dtype}, expected float32"):
+        _core.scale_shift(x, sample(), SCALE, SHIFT, 0)
+    x.flags.writeable = False
+    with pytest.raises(TypeError, match=f"x: got dtype {dtype}, expected float32"):
+        _core.scale_shift(x.view(OldNumpy), sample(), SCALE, SHIFT, 0)
 
 
 def test_broadcast_arrays_are_read_and_not_written(exchange):
