@@ -157,7 +157,7 @@ def test_switching_leaves_a_trained_model_as_it_is():
 
 
 def test_a_training_output_is_one_cell_of_the_dense_output():
-    """Features of a training patch (say 53 x 53 cells of 692 pixels) give one window; the dense map has each."""
+    """Features of a patch (53 x 53 cells of 692 pixels) give one window; the dense map has each such."""
     pool = nn.DensePool2d(32, 32, alpha=16)
     scene = torch.randn(1, 3, 150, 170)
     dense = pool.eval()(scene)
