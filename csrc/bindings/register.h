@@ -10,6 +10,7 @@ void register_build(pybind11::module_& m);
 void register_hsd(pybind11::module_& m);
 void register_orient(pybind11::module_& m);
 void register_pixels(pybind11::module_& m);
+void register_pooling(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_warp(pybind11::module_& m);
 

@@ -10,6 +10,7 @@ from fastwsi.kernels.hsd_statistics import HsdMoments
 from fastwsi.kernels.orientation import inverse_orientation, orient, orient_mean
 from fastwsi.kernels.patch_params import PatchParams
 from fastwsi.kernels.pixels import scale_shift
+from fastwsi.kernels.pooling import dense_pool
 from fastwsi.kernels.warp_boxes import WarpBox, warp_source_boxes
 from fastwsi.kernels.warping import warp
 
@@ -18,6 +19,7 @@ __all__ = [
     "PatchParams",
     "WarpBox",
     "augment_patches",
+    "dense_pool",
     "hsd_moments",
     "hsd_normalize",
     "inverse_orientation",

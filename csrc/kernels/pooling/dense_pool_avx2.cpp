@@ -1,0 +1,1 @@
+#include "kernels/pooling/dense_pool_rows.inl"
