@@ -1,4 +1,4 @@
-"""dense_pool and DensePool2d under torch.compile and torch.export: opaque operators; eager calls are not."""
+"""dense_pool under torch.compile and torch.library: opaque operators; eager calls are not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastwsi import kernels, nn
+from fastwsi import kernels
 from fastwsi.kernels import pooling_torch_ops
 from reference import pooling as reference
 
@@ -23,9 +23,9 @@ def by_hand(x):
 
 @pytest.mark.parametrize("dynamic", [None, True])
 def test_compiles_into_one_graph_for_any_size(dynamic):
-    torch.compiler.reset()
     compiled = torch.compile(pooled, fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    for shape in [(2, 3, 12, 20), (1, 5, 7, 9), (2, 3, 4, 3), (3, 40, 33), (50, 60), (0, 3, 8, 8)]:
+    for shape in [(2, 3, 12, 20), (5, 2, 7, 9), (3, 40, 33), (4, 7, 9), (50, 60), (0, 3, 8, 8)]:
+        torch.compiler.reset()  # or the changes of rank and layout count as too many compilations
         x = torch.randn(shape)
         np.testing.assert_allclose(compiled(x).numpy(), by_hand(x).numpy(), atol=1e-6)
         last = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.mT
@@ -75,64 +75,21 @@ def in_each_layout(shape, dtype=torch.float32):
 def test_opcheck():
     for shape in [(2, 3, 9, 8), (7, 6), (0, 2, 5, 5), (1, 2, 2, 6, 6)]:
         for x in in_each_layout(shape):
-            torch.library.opcheck(pooling_torch_ops.dense_pool_op, (x, 3, 2, 2, 1))
+            torch.library.opcheck(pooling_torch_ops.dense_pool_op, (x, [3, 2], [2, 1]))
 
 
 def test_opcheck_of_the_backward():
     for shape in [(2, 3, 9, 8), (7, 6), (1, 2, 2, 6, 6)]:
+        axes = list(range(len(shape)))
+        orders = [axes, [*axes[:-2], axes[-1], axes[-2]]]
+        if len(shape) == 4:
+            orders.append([0, 2, 3, 1])
         size = reference.output_size(*shape[-2:], (3, 2), (2, 1))
-        for x in in_each_layout(shape, torch.float64)[::2]:
+        for order in orders:
             for g in in_each_layout((*shape[:-2], *size), torch.float64):
-                torch.library.opcheck(pooling_torch_ops.dense_pool_backward_op, (g, x, 3, 2, 2, 1))
-
-
-class Network(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.pool = nn.DensePool2d(4, 4, alpha=2)
-
-    def forward(self, x):
-        return self.pool(x.sin())
-
-
-def test_a_compiled_module_follows_its_mode_and_alpha():
-    torch.compiler.reset()
-    network = Network()
-    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-    x = torch.randn(2, 3, 18, 22)
-
-    def expect(stride):
-        expected = reference.dense_pool(x.sin().numpy(), (4, 4), (stride, stride))
-        found = compiled(x).numpy()
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-    expect(4)
-    network.eval()
-    expect(2)
-    nn.set_dense_alpha(network, 4)
-    expect(1)
-    network.pool.alpha = None
-    expect(4)
-    network.pool.alpha = 2
-    network.train()
-    expect(4)
-    network.eval()
-    expect(2)
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_exports_in_evaluation_mode(dynamic):
-    network = Network().eval()
-    side = torch.export.Dim("side", min=8, max=500)
-    shapes = {"x": {2: side}} if dynamic else None
-    program = torch.export.export(network, (torch.randn(2, 3, 18, 22),), dynamic_shapes=shapes)
-    names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
-    assert "fastwsi.dense_pool.default" in names
-    for height in (18, 31) if dynamic else (18,):
-        x = torch.randn(2, 3, height, 22)
-        expected = reference.dense_pool(x.sin().numpy(), (4, 4), (2, 2))
-        np.testing.assert_allclose(program.module()(x).numpy(), expected, atol=1e-6)
+                torch.library.opcheck(
+                    pooling_torch_ops.dense_pool_backward_op, (g, list(shape), order, [3, 2], [2, 1])
+                )
 
 
 def test_a_window_that_is_too_large_is_refused_while_tracing():

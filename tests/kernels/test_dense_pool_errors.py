@@ -36,7 +36,7 @@ WRONG = [
     (TypeError, "x: got list, expected a numpy array", ([[1.0]], 1, 1)),
     (ValueError, r"x: got shape \(32,\), expected", (X[0, 0, :, 0], 1, 1)),
     (ValueError, r"x: got shape \(\), expected", (X[0, 0, 0, 0:1].reshape(()), 1, 1)),
-    (ValueError, r"x: got shape \(1, 1, 1, 1, 1, 1, 1, 1, 1\), expected", (np.zeros((1,) * 9), 1, 1)),
+    (ValueError, "x: got .*, expected .*8", (np.zeros((1,) * 9), 1, 1)),
 ]  # fmt: skip
 
 
