@@ -5,6 +5,7 @@ Arrays may be numpy's, torch's or cupy's, on the CPU or on a GPU; each function 
 
 from fastwsi._native import simd_level
 from fastwsi.kernels.augment import augment_patches
+from fastwsi.kernels.heatmap import Detections, PaddedDetections, nms, nms_capacity
 from fastwsi.kernels.hsd import hsd_moments, hsd_normalize
 from fastwsi.kernels.hsd_statistics import HsdMoments
 from fastwsi.kernels.orientation import inverse_orientation, orient, orient_mean
@@ -15,7 +16,9 @@ from fastwsi.kernels.warp_boxes import WarpBox, warp_source_boxes
 from fastwsi.kernels.warping import warp
 
 __all__ = [
+    "Detections",
     "HsdMoments",
+    "PaddedDetections",
     "PatchParams",
     "WarpBox",
     "augment_patches",
@@ -23,6 +26,8 @@ __all__ = [
     "hsd_moments",
     "hsd_normalize",
     "inverse_orientation",
+    "nms",
+    "nms_capacity",
     "orient",
     "orient_mean",
     "scale_shift",
