@@ -17,5 +17,6 @@ PYBIND11_MODULE(_core, m) {
     fastwsi::register_hsd(m);
     fastwsi::register_orient(m);
     fastwsi::register_pixels(m);
+    fastwsi::register_stitch(m);
     fastwsi::register_warp(m);
 }

@@ -11,6 +11,7 @@ void register_hsd(pybind11::module_& m);
 void register_orient(pybind11::module_& m);
 void register_pixels(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
+void register_stitch(pybind11::module_& m);
 void register_warp(pybind11::module_& m);
 
 }  // namespace fastwsi
