@@ -24,6 +24,8 @@ FLOORS = {
     "_files": 3,
     "_png": 3,
     "_diagnosis": 3,
+    "_devices": 3,
+    "_ndimage": 3,
     "kernels": 4,
     "slides": 5,
     "augment": 5,

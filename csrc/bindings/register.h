@@ -13,6 +13,7 @@ void register_orient(pybind11::module_& m);
 void register_pixels(pybind11::module_& m);
 void register_pooling(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
+void register_stitch(pybind11::module_& m);
 void register_warp(pybind11::module_& m);
 
 }  // namespace fastwsi
