@@ -14,9 +14,11 @@ PYBIND11_MODULE(_core, m) {
     fastwsi::register_build(m);
     fastwsi::register_augment(m);
     fastwsi::register_runtime(m);
+    fastwsi::register_heatmap(m);
     fastwsi::register_hsd(m);
     fastwsi::register_orient(m);
     fastwsi::register_pixels(m);
     fastwsi::register_pooling(m);
+    fastwsi::register_stitch(m);
     fastwsi::register_warp(m);
 }

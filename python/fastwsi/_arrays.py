@@ -182,6 +182,26 @@ def empty_in_order(like: Any, shape: Sequence[int], order: Sequence[int]) -> Any
     return permute(back)
 
 
+def sorted_pairs(first: Any, second: Any) -> Any:
+    """Return ``second``, each row in the order of the pairs (first, second); int64 arrays (rows, columns).
+
+    Examples
+    --------
+    >>> sorted_pairs(np.array([[2, 1, 1]]), np.array([[5, 9, 7]])).tolist()
+    [[7, 9, 5]]
+    """
+    if framework_of(first, "first") == "torch":
+        # The later of two stable sorts goes by the key that counts more.
+        by_second, places = second.sort(dim=-1)
+        order = first.gather(-1, places).argsort(dim=-1, stable=True)
+        return by_second.gather(-1, order)
+    module = np if isinstance(first, np.ndarray) else sys.modules["cupy"]
+    row = module.empty_like(first)
+    row[...] = module.arange(len(first))[:, None]
+    order = module.lexsort(module.stack([second.ravel(), first.ravel(), row.ravel()]))
+    return second.ravel()[order].reshape(second.shape)
+
+
 _CARRIERS = {1: "uint8", 2: "float16", 4: "float32", 8: "float64"}
 _CARRIED = frozenset({"bool", "uint8", "float16", "bfloat16", "float32", "float64"})
 

@@ -1,0 +1,164 @@
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "bindings/call.h"
+#include "bindings/dlpack.h"
+#include "bindings/register.h"
+#include "kernels/heatmap/nms.h"
+
+namespace fastwsi {
+namespace {
+
+NmsRegion region_from(double radius, const std::string& shape) {
+    FASTWSI_CHECK(std::isfinite(radius) && radius >= 0, "radius: got ", radius,
+                  ", expected a finite number >= 0");
+    FASTWSI_CHECK(shape == "disc" || shape == "square" || shape == "square_halfopen", "shape: got '", shape,
+                  "', expected 'disc', 'square' or 'square_halfopen'");
+    return baseline::nms_region(radius, shape == "disc"     ? NmsShape::disc
+                                        : shape == "square" ? NmsShape::square
+                                                            : NmsShape::square_halfopen);
+}
+
+void check_sides(std::int64_t height, std::int64_t width) {
+    FASTWSI_CHECK(height >= 0 && width >= 0 && height <= kNmsMaxSide && width <= kNmsMaxSide, "heatmap: got ",
+                  height, " x ", width, " cells, expected sides from 0 to ", kNmsMaxSide);
+}
+
+// The number of the dtype nearest to x, ties to even.
+double rounded(double x, DType dtype) {
+    if (dtype == DType::f64) return x;
+    const float nearest = static_cast<float>(x);
+    if (dtype == DType::f32) return nearest;
+    // Cut off to float32 with an odd last bit where anything was lost, so that the second rounding sees on
+    // which side of a tie x lies.
+    std::uint32_t bits = baseline::bits_of(nearest);
+    if (std::fabs(static_cast<double>(nearest)) > std::fabs(x)) --bits;
+    if (static_cast<double>(nearest) != x) bits |= 1u;
+    const float odd = baseline::float_from(bits);
+    if (dtype == DType::f16) {
+        Half half;
+        baseline::from_float(odd, &half);
+        return baseline::to_float(half);
+    }
+    BFloat16 brain;
+    baseline::from_float(odd, &brain);
+    return baseline::to_float(brain);
+}
+
+NmsArgs args_from(const View& map, double radius, double threshold, const std::string& shape) {
+    FASTWSI_CHECK_TYPE(is_float(map.dtype), "heatmap: got dtype ", name_of(map.dtype),
+                       ", expected float32, float16, bfloat16 or float64");
+    FASTWSI_CHECK(map.ndim == 3, "heatmap: got shape ", shape_text(map), ", expected (N, height, width)");
+    check_sides(map.shape[1], map.shape[2]);
+    FASTWSI_CHECK(!std::isnan(threshold), "threshold: got nan, expected a number");
+    NmsArgs args = {};
+    args.map = map.data;
+    args.dtype = map.dtype;
+    args.maps = map.shape[0];
+    args.height = map.shape[1];
+    args.width = map.shape[2];
+    args.map_stride = map.stride[0];
+    args.row_stride = map.stride[1];
+    args.column_stride = map.stride[2];
+    args.region = region_from(radius, shape);
+    args.threshold = rounded(threshold, map.dtype);
+    args.max_points = std::numeric_limits<std::int64_t>::max();
+    return args;
+}
+
+// Detections of a batch, on the way into arrays that Python allocates once it knows how many they are.
+class Detections {
+  public:
+    Detections(NmsLists lists, DType dtype) : lists_(std::move(lists)), dtype_(dtype) {}
+
+    std::vector<std::int64_t> counts() const {
+        std::vector<std::int64_t> n;
+        for (const auto& list : lists_) n.push_back(static_cast<std::int64_t>(list.size()));
+        return n;
+    }
+
+    // Writes the detections of a map to arrays of one length; what is longer is filled up with -1, -1, 0.
+    void fill(std::int64_t index, py::handle x_object, py::handle y_object, py::handle score_object) const {
+        FASTWSI_CHECK(index >= 0 && index < static_cast<std::int64_t>(lists_.size()), "index: got ", index,
+                      ", expected 0 to ", lists_.size(), " - 1");
+        const auto& list = lists_[static_cast<std::size_t>(index)];
+        const Borrowed x(x_object, "x", Access::write, 0);
+        const Borrowed y(y_object, "y", Access::write, 0);
+        const Borrowed score(score_object, "score", Access::write, 0);
+        const std::int64_t count = static_cast<std::int64_t>(list.size());
+        const std::int64_t length = x->ndim == 1 ? x->shape[0] : count;
+        check_column(x.view(), "x", DType::i64, length);
+        check_column(y.view(), "y", DType::i64, length);
+        check_column(score.view(), "score", dtype_, length);
+        FASTWSI_CHECK(length >= count, "x: got length ", length, ", expected at least ", count);
+        const std::size_t item = static_cast<std::size_t>(item_size(dtype_));
+        for (std::int64_t i = 0; i < length; ++i) {
+            const bool there = i < count;
+            const NmsDetection found = there ? list[static_cast<std::size_t>(i)] : NmsDetection{};
+            put(x.view(), i, there ? baseline::nms_column(found.place) : -1);
+            put(y.view(), i, there ? baseline::nms_row(found.place) : -1);
+            std::memcpy(static_cast<char*>(score->data) + i * score->stride[0], &found.score, item);
+        }
+    }
+
+    void fill_counts(py::handle count_object) const {
+        const Borrowed count(count_object, "count", Access::write, 0);
+        check_column(count.view(), "count", DType::i64, static_cast<std::int64_t>(lists_.size()));
+        for (std::size_t m = 0; m < lists_.size(); ++m)
+            put(count.view(), static_cast<std::int64_t>(m), static_cast<std::int64_t>(lists_[m].size()));
+    }
+
+  private:
+    static void check_column(const View& view, const char* name, DType dtype, std::int64_t length) {
+        FASTWSI_CHECK_TYPE(view.dtype == dtype, name, ": got dtype ", name_of(view.dtype), ", expected ",
+                           name_of(dtype));
+        FASTWSI_CHECK(view.device == Device::cpu && view.ndim == 1 && view.shape[0] == length, name,
+                      ": got shape ", shape_text(view), ", expected (", length, ",) on the CPU");
+    }
+    static void put(const View& view, std::int64_t i, std::int64_t value) {
+        std::memcpy(static_cast<char*>(view.data) + i * view.stride[0], &value, sizeof value);
+    }
+
+    NmsLists lists_;
+    DType dtype_;
+};
+
+Detections nms(py::handle map_object, double radius, double threshold, const std::string& shape,
+               std::int64_t max_points) {
+    const Borrowed map(map_object, "heatmap", Access::read, 0);
+    FASTWSI_CHECK(map->device == Device::cpu, "heatmap: got an array on a GPU, expected the CPU");
+    NmsArgs args = args_from(map.view(), radius, threshold, shape);
+    if (max_points >= 0) args.max_points = max_points;
+    NmsLists lists;
+    {
+        const Running running;
+        lists = nms_cpu(args);
+    }
+    return {std::move(lists), map->dtype};
+}
+
+}  // namespace
+
+void register_heatmap(py::module_& m) {
+    py::class_<Detections>(m, "NmsResult")
+        .def_property_readonly("counts", &Detections::counts)
+        .def("fill", &Detections::fill, py::arg("index"), py::arg("x"), py::arg("y"), py::arg("score"))
+        .def("fill_counts", &Detections::fill_counts, py::arg("count"));
+    m.def("nms", &nms, py::arg("heatmap"), py::arg("radius"), py::arg("threshold"), py::arg("shape"),
+          py::arg("max_points"));
+    m.def(
+        "nms_capacity",
+        [](std::int64_t height, std::int64_t width, double radius, const std::string& shape) {
+            check_sides(height, width);
+            return baseline::nms_most(height, width, region_from(radius, shape));
+        },
+        py::arg("height"), py::arg("width"), py::arg("radius"), py::arg("shape"));
+}
+
+}  // namespace fastwsi

@@ -1,0 +1,1 @@
+#include "kernels/heatmap/accumulate_rows.inl"

@@ -1,0 +1,1 @@
+#include "kernels/heatmap/nms_rows.inl"
