@@ -110,6 +110,7 @@ def test_no_circles():
         ("fastwsi.kernels.hsd", "fastwsi.kernels.torch_ops"),
         ("fastwsi.kernels.orientation", "fastwsi.kernels.orientation_torch_ops"),
         ("fastwsi.kernels.pixels", "fastwsi.kernels.torch_ops"),
+        ("fastwsi.kernels.pooling", "fastwsi.kernels.pooling_torch_ops"),
         ("fastwsi.kernels.warping", "fastwsi.kernels.augment_torch_ops"),
         ("fastwsi.stain.hsd", "fastwsi.stain.module"),
     }

@@ -19,13 +19,14 @@ from fastwsi._version import __version__
 if TYPE_CHECKING:
     from fastwsi import augment as augment
     from fastwsi import kernels as kernels
+    from fastwsi import nn as nn
     from fastwsi import stain as stain
     from fastwsi._native import build_info as build_info
     from fastwsi._native import cuda_available as cuda_available
     from fastwsi._native import get_num_threads as get_num_threads
     from fastwsi._native import set_num_threads as set_num_threads
 
-_MODULES = frozenset({"augment", "kernels", "stain"})
+_MODULES = frozenset({"augment", "kernels", "nn", "stain"})
 _FUNCTIONS = frozenset({"build_info", "cuda_available", "get_num_threads", "set_num_threads"})
 
 __all__ = [  # noqa: PLE0604  (the two sets are all strings)

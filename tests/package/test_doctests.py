@@ -25,7 +25,9 @@ def test_examples(name):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("name", ["fastwsi", "fastwsi.augment", "fastwsi.kernels", "fastwsi.stain"])
+@pytest.mark.parametrize(
+    "name", ["fastwsi", "fastwsi.augment", "fastwsi.kernels", "fastwsi.nn", "fastwsi.stain"]
+)
 def test_public_functions_and_classes_have_an_example(name):
     module = importlib.import_module(name)
     lacking = [

@@ -11,8 +11,8 @@ namespace fastwsi {
 
 // Proofs (gradcheck) run in float64: one plain copy of the code for every processor.
 void baseline::pool_sum_rows_f64(const PoolRect& x, double* sum, bool add) { sum_rows<double>(x, sum, add); }
-void baseline::pool_store_f64(const double* values, std::int64_t step, double factor, const PoolRect& y) {
-    store<double>(values, step, factor, y);
+void baseline::pool_store_f64(const double* values, double factor, const PoolRect& y) {
+    store<double>(values, factor, y);
 }
 void baseline::pool_spread_f64(const double* first, const double* others, std::int64_t step,
                                std::int64_t stride, std::int64_t rest, double factor, const PoolRect& y) {
@@ -42,41 +42,37 @@ PoolRows choose_pool_rows(DType dtype) {
 
 namespace {
 
+constexpr std::int64_t kChunkValues = 2048;  // of a row of sums, on their way into the cut
+
+// A row of a tile is cut into strides as soon as it is read, which leaves little to slide down and across.
 class Forward {
   public:
     Forward(const DensePoolArgs& args, const PoolRows& run, std::int64_t windows, std::int64_t lanes)
         : run_(&run),
           y_(args.y),
           x_(args.x),
-          columns_((windows - 1) * x_.stride + x_.window),
           factor_(1.0 / (static_cast<double>(y_.window) * static_cast<double>(x_.window))),
-          batch_(run, columns_, lanes),
-          down_(run, std::max<std::int64_t>(y_.whole(), 1), columns_ * lanes),
-          whole_((windows + x_.whole()) * batch_.lanes()),
-          part_((windows + x_.whole()) * batch_.lanes()),
+          lanes_(lanes),
+          room_(windows + x_.whole() + 3),
+          chunk_(std::max<std::int64_t>(kChunkValues / (x_.stride * lanes) / 4, 1) * 4),
+          batch_(run, room_ * (x_.rest() > 0 ? 2 : 1), lanes),
+          down_(run, std::max<std::int64_t>(y_.whole(), 1), batch_.columns() * lanes),
+          line_((chunk_ + 3) * x_.stride * lanes),
+          more_(batch_.columns() * lanes),
           suffix_((x_.whole() + 1) * 4),
           sums_(windows * batch_.lanes()) {}
 
     void pool(const PoolTile& tile) {
         const std::int64_t whole = y_.whole(), rest = y_.rest(), stride = y_.stride;
-        const std::int64_t columns = (tile.x1 - tile.x0 - 1) * x_.stride + x_.window;
-        const char* const corner =
-            tile.large + tile.x0 * x_.stride * x_.large_step + tile.y0 * stride * y_.large_step;
-        const auto add_rows = [&](std::int64_t first, std::int64_t count, double* sum, bool add) {
-            char* const data = const_cast<char*>(corner) + first * y_.large_step;
-            run_->sum_rows({data, y_.large_step, count, x_.large_step, columns, tile.lanes}, sum, add);
-        };
+        const std::int64_t windows = tile.y1 - tile.y0, n = batch_.columns() * lanes_;
         std::int64_t window = 0;
-        const std::int64_t windows = tile.y1 - tile.y0;
+        const auto next_row = [&] { return batch_.row(window % batch_.size()); };
         const auto finish = [&] {
             ++window;
             if (window % batch_.size() == 0 || window == windows) across(tile, window);
         };
         if (whole == 0) {
-            while (window < windows) {
-                add_rows(window * stride, rest, batch_.row(window % batch_.size()), false);
-                finish();
-            }
+            for (; window < windows; finish()) cut_rows(tile, window * stride, rest, next_row());
             return;
         }
         down_.restart();
@@ -84,47 +80,72 @@ class Forward {
         for (std::int64_t k = 0; window < windows; ++k) {
             double* const sum = down_.slot();
             if (rest > 0) {
-                add_rows(k * stride, rest, sum, false);
+                cut_rows(tile, k * stride, rest, sum);
                 if (waiting) {
-                    run_->add(batch_.row(window % batch_.size()), sum, columns * tile.lanes);
+                    run_->add(next_row(), sum, n);
                     finish();
                     if (window == windows) break;
                 }
+                cut_rows(tile, k * stride + rest, stride - rest, more_.data());
+                run_->add(sum, more_.data(), n);
+            } else {
+                cut_rows(tile, k * stride, stride, sum);
             }
-            add_rows(k * stride + rest, stride - rest, sum, rest > 0);
-            const bool ends = down_.push(batch_.row(window % batch_.size()));
+            const bool ends = down_.push(next_row());
             waiting = ends && rest > 0;
             if (ends && rest == 0) finish();
         }
     }
 
   private:
+    // Rows of the tile, added up and cut: a value per stride, then where windows end within one, a value for
+    // the part of each that belongs to them.
+    void cut_rows(const PoolTile& tile, std::int64_t first, std::int64_t count, double* values) {
+        const std::int64_t windows = tile.x1 - tile.x0, rest = x_.rest();
+        const std::int64_t wholes = x_.whole() > 0 ? windows + x_.whole() - 1 : 0;
+        const std::int64_t parts = rest > 0 ? windows + x_.whole() : 0;
+        char* const from =
+            tile.large + (tile.y0 * y_.stride + first) * y_.large_step + tile.x0 * x_.stride * x_.large_step;
+        PoolRect rows = {from, y_.large_step, count, x_.large_step, 0, lanes_};
+        if (x_.stride == 1) {
+            rows.columns = wholes;
+            return run_->sum_rows(rows, values, false);
+        }
+        for (std::int64_t k = 0; k < std::max(wholes, parts); k += chunk_) {
+            const std::int64_t end = k + chunk_, cut = std::min(end, wholes);
+            rows.data = from + k * x_.stride * x_.large_step;
+            rows.columns = (cut - k) * x_.stride;
+            if (cut < end && parts > wholes) rows.columns += rest;  // the last window's end
+            if (wholes == 0) rows.columns = (std::min(end, parts) - k - 1) * x_.stride + rest;
+            run_->sum_rows(rows, line_.data(), false);
+            run_->cut({line_.data(), lanes_, x_.stride, rest, values + k * lanes_, cut - k,
+                       values + (room_ + k) * lanes_, std::min(end, parts) - k});
+        }
+    }
+
     // The windows of the batch's rows, of which `window` is one past the last.
     void across(const PoolTile& tile, std::int64_t window) {
         const std::int64_t rows = (window - 1) % batch_.size() + 1, lanes = batch_.lanes();
-        const std::int64_t count = tile.x1 - tile.x0, whole = x_.whole(), rest = x_.rest();
-        run_->cut({batch_.woven(), lanes, x_.stride, rest, whole_.data(), whole > 0 ? count + whole - 1 : 0,
-                   part_.data(), rest > 0 ? count + whole : 0});
-        const double* sums = part_.data();
+        const std::int64_t count = tile.x1 - tile.x0, whole = x_.whole();
+        const double* const woven = batch_.woven();
+        const double* const parts = woven + room_ * lanes;
+        const double* sums = parts;
         if (whole > 0) {
-            run_->slide({whole_.data(), rest > 0 ? part_.data() + whole * lanes : nullptr, lanes, whole,
-                         count, suffix_.data(), sums_.data()});
+            run_->slide({woven, x_.rest() > 0 ? parts + whole * lanes : nullptr, lanes, whole, count,
+                         suffix_.data(), sums_.data()});
             sums = sums_.data();
         }
-        for (std::int64_t i = 0; i < rows; ++i) {
-            char* const to =
-                tile.small + (tile.y0 + window - rows + i) * y_.small_step + tile.x0 * x_.small_step;
-            run_->store(sums + i, lanes, factor_, {to, 0, 1, x_.small_step, count, tile.lanes});
-        }
+        char* const to = tile.small + (tile.y0 + window - rows) * y_.small_step + tile.x0 * x_.small_step;
+        run_->store(sums, factor_, {to, y_.small_step, rows, x_.small_step, count, tile.lanes});
     }
 
     const PoolRows* run_;
     PoolAxis y_, x_;
-    std::int64_t columns_;
     double factor_;
+    std::int64_t lanes_, room_, chunk_;
     Batch batch_;
     SlidingRows down_;
-    std::vector<double> whole_, part_, suffix_, sums_;
+    std::vector<double> line_, more_, suffix_, sums_;
 };
 
 }  // namespace

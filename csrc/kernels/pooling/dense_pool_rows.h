@@ -17,9 +17,10 @@ struct PoolRect {
 
 // sum = the rectangle's rows added up, or sum += them.
 using PoolSumRows = void(const PoolRect& x, double* sum, bool add);
-// The rectangle's one row = values * factor; `step`: values from one column to the next.
-using PoolStore = void(const double* values, std::int64_t step, double factor, const PoolRect& y);
-// The same with every value repeated `stride` times, from `first` for the first `rest` of them.
+// y = values * factor: a row of several lanes, or up to four rows of one, woven.
+using PoolStore = void(const double* values, double factor, const PoolRect& y);
+// One row with every value (`step` values from one to the next) repeated `stride` times, from `first` for the
+// first `rest` of them.
 using PoolSpread = void(const double* first, const double* others, std::int64_t step, std::int64_t stride,
                         std::int64_t rest, double factor, const PoolRect& y);
 // a += b, n values.

@@ -14,18 +14,22 @@ FASTWSI_INLINE f64x4 load4(const double* p) {
 
 FASTWSI_INLINE void store4(f64x4 x, double* p) { memcpy(p, &x, sizeof x); }
 
-// Eight values of any type as doubles.
+// Four values of any type as doubles. GCC takes a conversion of vectors apart and stores its halves.
+#if defined(__AVX2__)
+FASTWSI_INLINE f64x4 load4(const float* p) { return (f64x4)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
+FASTWSI_INLINE f64x4 load4(const Half* p) {
+    return (f64x4)_mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+FASTWSI_INLINE f64x4 load4(const BFloat16* p) {
+    const __m128i bits = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return (f64x4)_mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32(bits, 16)));
+}
+#else
 template <class T>
-FASTWSI_INLINE void load_wide(const T* p, f64x4& low, f64x4& high) {
-    const f32x8 x = load8(p);
-    low = __builtin_convertvector(__builtin_shufflevector(x, x, 0, 1, 2, 3), f64x4);
-    high = __builtin_convertvector(__builtin_shufflevector(x, x, 4, 5, 6, 7), f64x4);
+FASTWSI_INLINE f64x4 load4(const T* p) {
+    return f64x4{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])};
 }
-
-FASTWSI_INLINE void load_wide(const double* p, f64x4& low, f64x4& high) {
-    low = load4(p);
-    high = load4(p + 4);
-}
+#endif
 
 template <class T>
 FASTWSI_INLINE T value_at(const char* p) {
@@ -34,15 +38,27 @@ FASTWSI_INLINE T value_at(const char* p) {
     return x;
 }
 
+template <class T>
+FASTWSI_INLINE void put_narrow(double x, char* p) {
+    T value;
+    narrow(x, &value);
+    memcpy(p, &value, sizeof value);
+}
+
 // A run of n packed values in each of Rows rows. Many rows at once spare reading and writing `sum`.
 template <class T, int Rows>
 FASTWSI_INLINE void sum_run(const char* x, std::int64_t row_step, std::int64_t n, double* sum, bool add) {
+    constexpr std::int64_t kLine = 64 / sizeof(T);
     std::int64_t i = 0;
     for (; i + 8 <= n; i += 8) {
+        // Rows are short streams: the processor sees each one too late. The next rows come Rows further on.
+        if (Rows == 8 && i % kLine == 0)
+            for (int r = 8; r < 16; ++r)
+                __builtin_prefetch(reinterpret_cast<const T*>(x + r * row_step) + i, 0, 2);
         f64x4 low = {}, high = {};
         for (int r = 0; r < Rows; ++r) {
-            f64x4 a, b;
-            load_wide(reinterpret_cast<const T*>(x + r * row_step) + i, a, b);
+            const T* const row = reinterpret_cast<const T*>(x + r * row_step) + i;
+            const f64x4 a = load4(row), b = load4(row + 4);
             low = r == 0 ? a : low + a;
             high = r == 0 ? b : high + b;
         }
@@ -75,32 +91,106 @@ FASTWSI_INLINE void sum_rows(const PoolRect& x, double* sum, bool add) {
     if (row < x.rows) sum_strip<T, 1>(x, row, sum, add || row > 0);
 }
 
+FASTWSI_INLINE void transpose4(f64x4 (&x)[4]) {
+    const f64x4 ab0 = __builtin_shufflevector(x[0], x[1], 0, 4, 2, 6);
+    const f64x4 ab1 = __builtin_shufflevector(x[0], x[1], 1, 5, 3, 7);
+    const f64x4 cd0 = __builtin_shufflevector(x[2], x[3], 0, 4, 2, 6);
+    const f64x4 cd1 = __builtin_shufflevector(x[2], x[3], 1, 5, 3, 7);
+    x[0] = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+    x[1] = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+    x[2] = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+    x[3] = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+}
+
 template <class T>
-FASTWSI_INLINE void store(const double* values, std::int64_t step, double factor, const PoolRect& y) {
-    for (std::int64_t c = 0; c < y.columns; ++c)
-        for (std::int64_t l = 0; l < y.lanes; ++l) {
-            T value;
-            narrow(values[c * step + l] * factor, &value);
-            memcpy(y.data + c * y.column_step + l * static_cast<std::int64_t>(sizeof(T)), &value,
-                   sizeof value);
-        }
+FASTWSI_INLINE void store_narrow(f64x4 x, T* p) {
+    for (int i = 0; i < 4; ++i) put_narrow<T>(x[i], reinterpret_cast<char*>(p + i));
+}
+#if defined(__AVX2__)
+FASTWSI_INLINE void store_narrow(f64x4 x, float* p) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)x)); }
+FASTWSI_INLINE void store_narrow(f64x4 x, Half* p) {
+    const __m128i packed = _mm_cvtps_ph(_mm256_cvtpd_ps((__m256d)x), _MM_FROUND_TO_NEAREST_INT);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), packed);
+}
+#endif
+
+template <class T>
+FASTWSI_INLINE void store_lanes(const double* values, double factor, std::int64_t lanes, char* to) {
+    std::int64_t l = 0;
+    for (; l + 4 <= lanes; l += 4) store_narrow(load4(values + l) * factor, reinterpret_cast<T*>(to) + l);
+    for (; l < lanes; ++l) put_narrow<T>(values[l] * factor, to + l * static_cast<std::int64_t>(sizeof(T)));
+}
+
+// Four rows woven into one of four lanes, back into four packed rows: the columns before the one returned.
+template <class T>
+FASTWSI_INLINE std::int64_t store_woven(const double* values, double factor, const PoolRect& y) {
+    std::int64_t c = 0;
+    for (; c + 4 <= y.columns; c += 4) {
+        f64x4 x[4];
+        for (int j = 0; j < 4; ++j) x[j] = load4(values + 4 * (c + j)) * factor;
+        transpose4(x);
+        for (int j = 0; j < 4; ++j) store_narrow(x[j], reinterpret_cast<T*>(y.data + j * y.row_step) + c);
+    }
+    return c;
+}
+
+template <class T>
+FASTWSI_INLINE void store(const double* values, double factor, const PoolRect& y) {
+    constexpr std::int64_t kSize = sizeof(T);
+    std::int64_t c = 0;
+    if (y.lanes > 1) {
+        for (; c < y.columns; ++c)
+            store_lanes<T>(values + c * y.lanes, factor, y.lanes, y.data + c * y.column_step);
+        return;
+    }
+    if (y.rows == 4 && y.column_step == kSize) c = store_woven<T>(values, factor, y);
+    for (; c < y.columns; ++c)
+        for (std::int64_t r = 0; r < y.rows; ++r)
+            put_narrow<T>(values[4 * c + r] * factor, y.data + r * y.row_step + c * y.column_step);
+}
+
+// n copies of a value, packed.
+template <class T>
+FASTWSI_INLINE void repeat(double x, std::int64_t n, char* to) {
+    constexpr std::int64_t kSize = sizeof(T);
+    T four[4];
+    for (int i = 0; i < 4; ++i) narrow(x, four + i);
+    std::int64_t i = 0;
+    for (; i + 4 <= n; i += 4) memcpy(to + i * kSize, four, sizeof four);
+    for (; i < n; ++i) memcpy(to + i * kSize, four, sizeof four[0]);
+}
+
+template <class T>
+FASTWSI_INLINE void spread_packed(const double* first, const double* others, std::int64_t step,
+                                  std::int64_t stride, std::int64_t rest, double factor, const PoolRect& y) {
+    constexpr std::int64_t kSize = sizeof(T);
+    char* to = y.data;
+    for (std::int64_t left = y.columns, k = 0; left > 0; left -= stride, ++k) {
+        const std::int64_t end = left < stride ? left : stride, cut = rest < end ? rest : end;
+        if (cut > 0) repeat<T>(first[k * step] * factor, cut, to);
+        repeat<T>(others[k * step] * factor, end - cut, to + cut * kSize);
+        to += end * kSize;
+    }
 }
 
 template <class T>
 FASTWSI_INLINE void spread(const double* first, const double* others, std::int64_t step, std::int64_t stride,
                            std::int64_t rest, double factor, const PoolRect& y) {
-    constexpr std::int64_t kSize = sizeof(T);
-    for (std::int64_t c = 0, k = 0; c < y.columns; c += stride, ++k)
-        for (std::int64_t l = 0; l < y.lanes; ++l) {
-            T a, b;
-            narrow(first[k * step + l] * factor, &a);
-            narrow(others[k * step + l] * factor, &b);
-            char* to = y.data + c * y.column_step + l * kSize;
-            const std::int64_t left = y.columns - c, end = left < stride ? left : stride;
-            const std::int64_t cut = rest < end ? rest : end;
-            for (std::int64_t i = 0; i < cut; ++i, to += y.column_step) memcpy(to, &a, sizeof a);
-            for (std::int64_t i = cut; i < end; ++i, to += y.column_step) memcpy(to, &b, sizeof b);
+    if (y.lanes == 1 && y.column_step == sizeof(T))
+        return spread_packed<T>(first, others, step, stride, rest, factor, y);
+    char* to = y.data;
+    for (std::int64_t c = 0, k = 0; c < y.columns; c += stride, ++k) {
+        const std::int64_t left = y.columns - c, end = left < stride ? left : stride;
+        const std::int64_t cut = rest < end ? rest : end;
+        for (std::int64_t i = 0; i < end; ++i, to += y.column_step) {
+            if (y.lanes > 1 && i != 0 && i != cut) {  // as the column before
+                memcpy(to, to - y.column_step, static_cast<std::size_t>(y.lanes) * sizeof(T));
+                continue;
+            }
+            const double* const from = (i < cut ? first : others) + k * step;
+            store_lanes<T>(from, factor, y.lanes, to);
         }
+    }
 }
 
 FASTWSI_INLINE void get(const double* p, f64x4& x) { x = load4(p); }
@@ -117,23 +207,62 @@ FASTWSI_INLINE V got(const double* p) {
 
 // One lane, or a vector of them.
 template <class V>
-FASTWSI_INLINE void cut_lanes(const PoolCut& cut, std::int64_t lane) {
-    const double* x = cut.row + lane;
+FASTWSI_INLINE void cut_lanes(const PoolCut& cut, std::int64_t first, std::int64_t lane) {
+    const auto sum_of = [&](const double* x, std::int64_t count) {
+        V sum = got<V>(x);
+        for (std::int64_t i = 1; i < count; ++i) sum += got<V>(x + i * cut.lanes);
+        return sum;
+    };
+    const double* x = cut.row + first * cut.stride * cut.lanes + lane;
     const std::int64_t count = cut.wholes > cut.rests ? cut.wholes : cut.rests;
-    for (std::int64_t k = 0; k < count; ++k, x += cut.stride * cut.lanes) {
+    for (std::int64_t k = first; k < count; ++k, x += cut.stride * cut.lanes) {
         V sum{};
         if (cut.rest > 0) {
-            sum = got<V>(x);
-            for (std::int64_t i = 1; i < cut.rest; ++i) sum += got<V>(x + i * cut.lanes);
+            sum = sum_of(x, cut.rest);
             if (k < cut.rests) put(sum, cut.part + k * cut.lanes + lane);
-            if (k >= cut.wholes) continue;
-        } else {
-            sum = got<V>(x);
         }
-        for (std::int64_t i = cut.rest > 0 ? cut.rest : 1; i < cut.stride; ++i)
-            sum += got<V>(x + i * cut.lanes);
-        put(sum, cut.whole + k * cut.lanes + lane);
+        if (k >= cut.wholes) continue;
+        const V others = sum_of(x + cut.rest * cut.lanes, cut.stride - cut.rest);
+        put(cut.rest > 0 ? sum + others : others, cut.whole + k * cut.lanes + lane);
     }
+}
+
+// The sums of `count` columns from p, p + step, p + 2 step and p + 3 step.
+FASTWSI_INLINE f64x4 four_sums(const double* p, std::int64_t step, std::int64_t count) {
+    f64x4 total = {};
+    std::int64_t i = 0;
+    if (count >= 4) {
+        f64x4 x[4];
+        for (int j = 0; j < 4; ++j) x[j] = load4(p + j * step);
+        for (i = 4; i + 4 <= count; i += 4)
+            for (int j = 0; j < 4; ++j) x[j] += load4(p + j * step + i);
+        transpose4(x);
+        total = (x[0] + x[1]) + (x[2] + x[3]);
+    }
+    for (; i < count; ++i) total += f64x4{p[i], p[step + i], p[2 * step + i], p[3 * step + i]};
+    return total;
+}
+
+// A single lane: four strides at a time, all of them in one order of additions, wherever the row is cut.
+FASTWSI_INLINE std::int64_t cut_single(const PoolCut& cut) {
+    const std::int64_t count = cut.wholes > cut.rests ? cut.wholes : cut.rests;
+    for (std::int64_t k = 0; k < count; k += 4) {
+        const double* const x = cut.row + k * cut.stride;
+        f64x4 part = {}, whole;
+        if (cut.rest > 0) {
+            part = four_sums(x, cut.stride, cut.rest);
+            store4(part, cut.part + k);
+        }
+        if (k >= cut.wholes) continue;
+        if (cut.stride == 2 && cut.rest == 0) {
+            const f64x4 a = load4(x), b = load4(x + 4);
+            whole = __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+        } else {
+            whole = part + four_sums(x + cut.rest, cut.stride, cut.stride - cut.rest);
+        }
+        store4(whole, cut.whole + k);
+    }
+    return 1;
 }
 
 // Every window lies in one or two runs of `length` values that begin at multiples of it: the end of the one,
@@ -166,13 +295,6 @@ FASTWSI_INLINE void slide_lanes(const PoolSlide& slide, std::int64_t lane) {
     }
 }
 
-template <class Body4, class Body1>
-FASTWSI_INLINE void for_lanes(std::int64_t lanes, const Body4& four, const Body1& one) {
-    std::int64_t lane = 0;
-    for (; lane + 4 <= lanes; lane += 4) four(lane);
-    for (; lane < lanes; ++lane) one(lane);
-}
-
 }  // namespace
 
 void pool_add(double* a, const double* b, std::int64_t n) {
@@ -197,37 +319,30 @@ void pool_advance(double* prefix, const double* row, const double* suffix, doubl
 void pool_weave(const double* rows, std::int64_t n, double* woven) {
     std::int64_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        const f64x4 a = load4(rows + i), b = load4(rows + n + i);
-        const f64x4 c = load4(rows + 2 * n + i), d = load4(rows + 3 * n + i);
-        const f64x4 ab0 = __builtin_shufflevector(a, b, 0, 4, 2, 6);
-        const f64x4 ab1 = __builtin_shufflevector(a, b, 1, 5, 3, 7);
-        const f64x4 cd0 = __builtin_shufflevector(c, d, 0, 4, 2, 6);
-        const f64x4 cd1 = __builtin_shufflevector(c, d, 1, 5, 3, 7);
-        store4(__builtin_shufflevector(ab0, cd0, 0, 1, 4, 5), woven + 4 * i);
-        store4(__builtin_shufflevector(ab1, cd1, 0, 1, 4, 5), woven + 4 * i + 4);
-        store4(__builtin_shufflevector(ab0, cd0, 2, 3, 6, 7), woven + 4 * i + 8);
-        store4(__builtin_shufflevector(ab1, cd1, 2, 3, 6, 7), woven + 4 * i + 12);
+        f64x4 x[4] = {load4(rows + i), load4(rows + n + i), load4(rows + 2 * n + i), load4(rows + 3 * n + i)};
+        transpose4(x);
+        for (int j = 0; j < 4; ++j) store4(x[j], woven + 4 * (i + j));
     }
     for (; i < n; ++i)
         for (int j = 0; j < 4; ++j) woven[4 * i + j] = rows[j * n + i];
 }
 
 void pool_cut(const PoolCut& cut) {
-    for_lanes(
-        cut.lanes, [&](std::int64_t lane) { cut_lanes<f64x4>(cut, lane); },
-        [&](std::int64_t lane) { cut_lanes<double>(cut, lane); });
+    std::int64_t lane = cut.lanes == 1 ? cut_single(cut) : 0;
+    for (; lane + 4 <= cut.lanes; lane += 4) cut_lanes<f64x4>(cut, 0, lane);
+    for (; lane < cut.lanes; ++lane) cut_lanes<double>(cut, 0, lane);
 }
 
 void pool_slide(const PoolSlide& slide) {
-    for_lanes(
-        slide.lanes, [&](std::int64_t lane) { slide_lanes<f64x4>(slide, lane); },
-        [&](std::int64_t lane) { slide_lanes<double>(slide, lane); });
+    std::int64_t lane = 0;
+    for (; lane + 4 <= slide.lanes; lane += 4) slide_lanes<f64x4>(slide, lane);
+    for (; lane < slide.lanes; ++lane) slide_lanes<double>(slide, lane);
 }
 
 #define FASTWSI_POOL_TYPE(name, T)                                                                      \
     void pool_sum_rows_##name(const PoolRect& x, double* sum, bool add) { sum_rows<T>(x, sum, add); }   \
-    void pool_store_##name(const double* values, std::int64_t step, double factor, const PoolRect& y) { \
-        store<T>(values, step, factor, y);                                                              \
+    void pool_store_##name(const double* values, double factor, const PoolRect& y) {                    \
+        store<T>(values, factor, y);                                                                    \
     }                                                                                                   \
     void pool_spread_##name(const double* first, const double* others, std::int64_t step,               \
                             std::int64_t stride, std::int64_t rest, double factor, const PoolRect& y) { \
@@ -236,5 +351,6 @@ void pool_slide(const PoolSlide& slide) {
 FASTWSI_POOL_TYPE(f16, Half)
 FASTWSI_POOL_TYPE(bf16, BFloat16)
 FASTWSI_POOL_TYPE(f32, float)
+#undef FASTWSI_POOL_TYPE
 
 }  // namespace fastwsi::FASTWSI_ISA

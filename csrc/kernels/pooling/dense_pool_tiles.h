@@ -13,9 +13,9 @@
 
 namespace fastwsi {
 
-constexpr std::int64_t kWoven = 4;             // rows of a single lane that are pooled across side by side
-constexpr std::int64_t kLanes = 16;            // that are worked on at a time
-constexpr std::int64_t kTileValues = 2048;     // that a row of a tile has, or more where windows are large
+constexpr std::int64_t kWoven = 4;             // rows of a single lane that slide across side by side
+constexpr std::int64_t kLanes = 16;            // that are worked on at a time, or more where there is room
+constexpr std::int64_t kRingValues = 1 << 16;  // that slide down at a time: half a MiB
 constexpr std::int64_t kTaskValues = 1 << 17;  // before pooling, that are worth a thread's while
 constexpr std::int64_t kEnoughTasks = 32;      // for any machine's threads
 
@@ -93,6 +93,7 @@ class Batch {
           woven_(lanes == 1 ? columns * kWoven : 0) {}
 
     std::int64_t size() const { return size_; }
+    std::int64_t columns() const { return columns_; }
     std::int64_t lanes() const { return lanes_ * size_; }  // after weaving
     double* row(std::int64_t i) { return rows_.data() + i * columns_ * lanes_; }
     const double* woven() {
@@ -119,8 +120,12 @@ void for_each_tile(const DensePoolArgs& args, std::int64_t down, std::int64_t ac
         const std::int64_t run = std::max<std::int64_t>(whole, 1);
         return std::min((std::max(wanted, 4 * run) + run - 1) / run * run, count);
     };
-    const std::int64_t lanes = std::min(args.lanes, kLanes), groups = (args.lanes - 1) / kLanes + 1;
-    const std::int64_t longest = cut(kTileValues / lanes / args.x.stride, args.x.whole(), across);
+    // What a row of the ring may hold: lanes first, since they lie side by side, then strides.
+    const std::int64_t room = kRingValues / (args.y.whole() + 4);
+    const std::int64_t least = std::min(4 * std::max<std::int64_t>(args.x.whole(), 1), across);
+    const std::int64_t lanes = std::min(args.lanes, std::max(room / (least + args.x.whole()), kLanes));
+    const std::int64_t groups = (args.lanes - 1) / lanes + 1;
+    const std::int64_t longest = cut(room / lanes - args.x.whole(), args.x.whole(), across);
     const std::int64_t columns = (across - 1) / longest + 1;
     const std::int64_t tall =
         cut(kTaskValues / (longest * args.x.stride * lanes) / args.y.stride, args.y.whole(), down);
@@ -135,13 +140,13 @@ void for_each_tile(const DensePoolArgs& args, std::int64_t down, std::int64_t ac
                      auto worker = make_worker(longest, lanes);
                      for (std::int64_t i = begin; i < end; ++i) {
                          const std::int64_t x = i % columns * longest, y = i / columns % bands * height;
-                         const std::int64_t lane = i / columns / bands % groups * kLanes;
+                         const std::int64_t lane = i / columns / bands % groups * lanes;
                          const std::int64_t plane = i / columns / bands / groups;
                          std::int64_t offset[2];
                          args.planes.row_offsets(plane / inner, offset);
                          for (int a = 0; a < 2; ++a)
                              offset[a] += plane % inner * args.planes.column_stride(a) + lane * item;
-                         const std::int64_t tile_lanes = std::min(kLanes, args.lanes - lane);
+                         const std::int64_t tile_lanes = std::min(lanes, args.lanes - lane);
                          if (tile_lanes != worker_lanes) worker = make_worker(longest, tile_lanes);
                          worker_lanes = tile_lanes;
                          worker.pool({args.large + offset[0], args.small + offset[1], tile_lanes, y,

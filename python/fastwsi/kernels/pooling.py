@@ -58,25 +58,25 @@ def dense_pool(x: Array, window: int | Sequence[int], stride: int | Sequence[int
             from fastwsi.kernels.pooling_torch_ops import DensePool  # noqa: PLC0415
 
             return DensePool.apply(x, windows, strides)  # type: ignore[no-any-return, no-untyped-call]
-    return dense_pool_forward(x, windows, strides)
+    return dense_pool_forward(x, windows, strides)  # type: ignore[no-any-return]
 
 
-def dense_pool_forward(x: Array, window: Sequence[int], stride: Sequence[int]) -> Array:
+def dense_pool_forward(x: Any, window: Sequence[int], stride: Sequence[int]) -> Any:
     """Run the kernel on checked arguments, without autograd."""
     out = _arrays.empty_in_order(x, pooled_shape(x.shape, window, stride), _arrays.memory_order(x))
     scratch = _scratch(x, x.shape, window, stride, backward=False)
     _core.dense_pool(_arrays.plain(x), out, window, stride, scratch, _arrays.stream_of(x))
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def dense_pool_backward(
-    grad: Array, shape: Sequence[int], order: Sequence[int], window: Sequence[int], stride: Sequence[int]
-) -> Array:
+    grad: Any, shape: Sequence[int], order: Sequence[int], window: Sequence[int], stride: Sequence[int]
+) -> Any:
     """Return the gradient of an input of this shape and memory order, from that of the output."""
     out = _arrays.empty_in_order(grad, shape, order)
     scratch = _scratch(grad, shape, window, stride, backward=True)
     _core.dense_pool_backward(_arrays.plain(grad), out, window, stride, scratch, _arrays.stream_of(grad))
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def pooled_shape(shape: Sequence[int], window: Sequence[int], stride: Sequence[int]) -> list[int]:

@@ -20,7 +20,7 @@ class DensePool(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, window: list[int], stride: list[int]) -> torch.Tensor:
         """Run the kernel, and keep what backward needs."""
         ctx.plan = tuple(x.shape), _arrays.memory_order(x), window, stride
-        return dense_pool_forward(x, window, stride)
+        return dense_pool_forward(x, window, stride)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
@@ -47,7 +47,7 @@ class DensePoolBackward(torch.autograd.Function):
     ) -> torch.Tensor:
         """Run the kernel, and keep what backward needs."""
         ctx.plan = shape, order, window, stride
-        return dense_pool_backward(grad, shape, order, window, stride)
+        return dense_pool_backward(grad, shape, order, window, stride)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -64,7 +64,7 @@ class DensePoolBackward(torch.autograd.Function):
 @torch.library.custom_op("fastwsi::dense_pool", mutates_args=())
 def dense_pool_op(x: torch.Tensor, window: list[int], stride: list[int]) -> torch.Tensor:
     """Run ``dense_pool`` as an operator that torch does not look into."""
-    return dense_pool_forward(x, window, stride)
+    return dense_pool_forward(x, window, stride)  # type: ignore[no-any-return]
 
 
 @dense_pool_op.register_fake
@@ -78,7 +78,7 @@ def dense_pool_backward_op(
     grad: torch.Tensor, shape: list[int], order: list[int], window: list[int], stride: list[int]
 ) -> torch.Tensor:
     """Run the gradient of ``dense_pool`` as an operator that torch does not look into."""
-    return dense_pool_backward(grad, shape, order, window, stride)
+    return dense_pool_backward(grad, shape, order, window, stride)  # type: ignore[no-any-return]
 
 
 @dense_pool_backward_op.register_fake
