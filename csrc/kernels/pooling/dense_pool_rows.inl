@@ -207,15 +207,23 @@ FASTWSI_INLINE V got(const double* p) {
 
 // One lane, or a vector of them.
 template <class V>
-FASTWSI_INLINE void cut_lanes(const PoolCut& cut, std::int64_t first, std::int64_t lane) {
-    const auto sum_of = [&](const double* x, std::int64_t count) {
-        V sum = got<V>(x);
-        for (std::int64_t i = 1; i < count; ++i) sum += got<V>(x + i * cut.lanes);
-        return sum;
+FASTWSI_INLINE void cut_lanes(const PoolCut& cut, std::int64_t lane) {
+    const auto sum_of = [&](const double* x, std::int64_t count) {  // in the order of four_sums
+        V total{};
+        std::int64_t i = 0;
+        if (count >= 4) {
+            V sums[4];
+            for (int j = 0; j < 4; ++j) sums[j] = got<V>(x + j * cut.lanes);
+            for (i = 4; i + 4 <= count; i += 4)
+                for (int j = 0; j < 4; ++j) sums[j] += got<V>(x + (i + j) * cut.lanes);
+            total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        }
+        for (; i < count; ++i) total += got<V>(x + i * cut.lanes);
+        return total;
     };
-    const double* x = cut.row + first * cut.stride * cut.lanes + lane;
+    const double* x = cut.row + lane;
     const std::int64_t count = cut.wholes > cut.rests ? cut.wholes : cut.rests;
-    for (std::int64_t k = first; k < count; ++k, x += cut.stride * cut.lanes) {
+    for (std::int64_t k = 0; k < count; ++k, x += cut.stride * cut.lanes) {
         V sum{};
         if (cut.rest > 0) {
             sum = sum_of(x, cut.rest);
@@ -223,7 +231,7 @@ FASTWSI_INLINE void cut_lanes(const PoolCut& cut, std::int64_t first, std::int64
         }
         if (k >= cut.wholes) continue;
         const V others = sum_of(x + cut.rest * cut.lanes, cut.stride - cut.rest);
-        put(cut.rest > 0 ? sum + others : others, cut.whole + k * cut.lanes + lane);
+        put(sum + others, cut.whole + k * cut.lanes + lane);
     }
 }
 
@@ -243,8 +251,8 @@ FASTWSI_INLINE f64x4 four_sums(const double* p, std::int64_t step, std::int64_t 
     return total;
 }
 
-// A single lane: four strides at a time, all of them in one order of additions, wherever the row is cut.
-FASTWSI_INLINE std::int64_t cut_single(const PoolCut& cut) {
+// A single lane: four strides at a time.
+FASTWSI_INLINE void cut_single(const PoolCut& cut) {
     const std::int64_t count = cut.wholes > cut.rests ? cut.wholes : cut.rests;
     for (std::int64_t k = 0; k < count; k += 4) {
         const double* const x = cut.row + k * cut.stride;
@@ -256,13 +264,13 @@ FASTWSI_INLINE std::int64_t cut_single(const PoolCut& cut) {
         if (k >= cut.wholes) continue;
         if (cut.stride == 2 && cut.rest == 0) {
             const f64x4 a = load4(x), b = load4(x + 4);
-            whole = __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+            whole =
+                part + __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
         } else {
             whole = part + four_sums(x + cut.rest, cut.stride, cut.stride - cut.rest);
         }
         store4(whole, cut.whole + k);
     }
-    return 1;
 }
 
 // Every window lies in one or two runs of `length` values that begin at multiples of it: the end of the one,
@@ -328,9 +336,10 @@ void pool_weave(const double* rows, std::int64_t n, double* woven) {
 }
 
 void pool_cut(const PoolCut& cut) {
-    std::int64_t lane = cut.lanes == 1 ? cut_single(cut) : 0;
-    for (; lane + 4 <= cut.lanes; lane += 4) cut_lanes<f64x4>(cut, 0, lane);
-    for (; lane < cut.lanes; ++lane) cut_lanes<double>(cut, 0, lane);
+    if (cut.lanes == 1) return cut_single(cut);
+    std::int64_t lane = 0;
+    for (; lane + 4 <= cut.lanes; lane += 4) cut_lanes<f64x4>(cut, lane);
+    for (; lane < cut.lanes; ++lane) cut_lanes<double>(cut, lane);
 }
 
 void pool_slide(const PoolSlide& slide) {

@@ -87,8 +87,11 @@ def pooled_shape(shape: Sequence[int], window: Sequence[int], stride: Sequence[i
 
 def pair(value: int | Sequence[int], name: str) -> list[int]:
     """Return a number for both directions, or two, as two; errors name the argument."""
+    given = value if isinstance(value, Sequence) else (value, value)
     try:
-        numbers = [operator.index(v) for v in (value if isinstance(value, Sequence) else (value, value))]
+        if any(isinstance(v, bool) for v in given):
+            raise TypeError  # as for what has no index
+        numbers = [operator.index(v) for v in given]
     except TypeError:
         raise TypeError(f"{name}: got {value!r}, expected an integer or two, (height, width)") from None
     if len(numbers) != 2 or min(numbers) < 1:
@@ -115,6 +118,6 @@ def _check(x: Any, window: list[int]) -> None:
     height, width = x.shape[-2:]
     if window[0] > height or window[1] > width:
         raise ValueError(
-            f"window: got {window[0]} x {window[1]} for an input of {height} x {width}, "
+            f"window: got ({window[0]}, {window[1]}) for an input of {height} x {width}, "
             "expected at most the input"
         )

@@ -75,14 +75,12 @@ class DensePool2d(torch.nn.Module):
         >>> fastwsi.nn.DensePool2d(32, train_stride=32).checked(16)
         16
         """
-        try:
-            value = operator.index(alpha)
-        except TypeError:
-            raise TypeError(f"alpha: got {alpha!r}, expected an integer or None") from None
-        if value < 1 or any(stride % value for stride in self.train_stride):
-            rows, columns = self.train_stride
-            what = f"{rows}" if rows == columns else f"{rows} x {columns}"
-            raise ValueError(f"alpha: got {value}, expected a divisor of the training stride {what}")
+        if isinstance(alpha, bool) or not hasattr(alpha, "__index__"):
+            raise TypeError(f"alpha: got {alpha!r}, expected an integer or None")
+        value = operator.index(alpha)
+        for stride in self.train_stride:
+            if value < 1 or stride % value:
+                raise ValueError(f"alpha: got {value}, expected a divisor of the training stride {stride}")
         return value
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -95,7 +93,7 @@ class DensePool2d(torch.nn.Module):
         def short(size: tuple[int, int]) -> str:
             return str(size[0]) if size[0] == size[1] else str(size)
 
-        return f"{short(self.window)}, train_stride={short(self.train_stride)}, alpha={self._alpha}"
+        return f"window={short(self.window)}, train_stride={short(self.train_stride)}, alpha={self._alpha}"
 
 
 def set_dense_alpha(model: torch.nn.Module, alpha: int | None) -> int:
