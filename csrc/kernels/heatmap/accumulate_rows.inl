@@ -126,18 +126,15 @@ FASTWSI_INLINE void any_row(DType state, bool maximum, const StitchRow& row) {
     max_row_f32<T>(row);
 }
 
-// To float32 such that one more rounding, to 16 bits, gives what a single one would: towards zero, with the
-// last bit set where anything was left out.
-FASTWSI_INLINE f32x4 rounded_to_odd(f64x4 x) {
-    const f32x4 nearest = __builtin_convertvector(x, f32x4);
-    const f64x4 back = __builtin_convertvector(nearest, f64x4), zero = {};
-    const i64x4 beyond = ((x > zero) & (back > x)) | ((x < zero) & (back < x));  // -1 where true
-    const i32x4 towards_zero = (i32x4)nearest + __builtin_convertvector(beyond, i32x4);
-    return (f32x4)(towards_zero | (__builtin_convertvector(back != x, i32x4) & 1));
+// Cut to float32's digits, with the last of them set where anything was left out: one more rounding, to 16
+// bits, then gives what a single one would.
+FASTWSI_INLINE f64x4 cut_to_odd(f64x4 x) {
+    const i64x4 bits = (i64x4)x, rest = bits & 0x1fffffff;
+    return (f64x4)((bits ^ rest) | ((rest != i64x4{}) & 0x20000000));
 }
 
 FASTWSI_INLINE f32x4 rounded(f64x4 x, const float*) { return __builtin_convertvector(x, f32x4); }
-FASTWSI_INLINE f32x4 rounded(f64x4 x, const Half*) { return rounded_to_odd(x); }
+FASTWSI_INLINE f32x4 rounded(f64x4 x, const Half*) { return __builtin_convertvector(cut_to_odd(x), f32x4); }
 
 // Eight cells.
 template <class State, class Out, bool kMaximum>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,8 +120,9 @@ def finish(state: Any, count: Any, out: Any, shape: tuple[int, ...], empty: Any,
         raise TypeError(f"out: got dtype {_arrays.dtype_name(out)}, expected {' or '.join(HEATMAP_DTYPES)}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")
-    (value,) = _arrays.floats([empty], "empty")
-    _core.average(state, count, out, value, maximum, _arrays.stream_of(state))
+    if isinstance(empty, bool) or not isinstance(empty, numbers.Real):
+        raise TypeError(f"empty: got {empty!r}, expected a number")
+    _core.average(state, count, out, float(empty), maximum, _arrays.stream_of(state))
     _arrays.mark_written(out)
     return out
 

@@ -85,7 +85,9 @@ class Stitcher:
         self._open = True
         if scratch is not None:
             if _arrays.framework_of(place, "like") != "numpy":
-                raise ValueError(f"scratch: got {scratch!r} with like on {_where(place)}, expected numpy")
+                raise ValueError(f"scratch: got a folder for {_where(place)}, expected None: files are for numpy")
+            if not Path(scratch).is_dir():
+                raise ValueError(f"scratch: got {str(scratch)!r}, expected an existing folder")
             folder = Path(tempfile.mkdtemp(prefix="fastwsi-stitch-", dir=scratch))
             self._release = weakref.finalize(self, _remove, folder, self._process)
             self._state: Any = np.memmap(folder / "state", np.float64, "w+", shape=shape)
@@ -163,8 +165,8 @@ class Stitcher:
         """
         with self._lock:
             self._open = False
+            self._release()  # before the memory goes, which other streams may still be using
             self._state = self._count = None
-            self._release()
 
     def __enter__(self) -> Stitcher:
         return self
