@@ -22,6 +22,7 @@ FLOORS = {
     "_native": 3,
     "_arrays": 3,
     "_files": 3,
+    "_layout": 3,
     "_png": 3,
     "_diagnosis": 3,
     "_devices": 3,

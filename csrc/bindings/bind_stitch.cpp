@@ -30,6 +30,8 @@ StateAxes check_state(const View& state, const View& counts, bool maximum) {
     FASTWSI_CHECK(fits, "state: got shape ", shape_text(state), ", expected ",
                   maximum ? "(height, width) or (channels, height, width)"
                           : "(2, height, width) or (2, channels, height, width)");
+    FASTWSI_CHECK(state.ndim < leading + 3 || state.shape[leading] > 0,
+                  "state: got 0 channels, expected some");
     const StateAxes axes = {state.ndim == leading + 3 ? leading : -1, state.ndim - 2, state.ndim - 1};
     FASTWSI_CHECK(
         counts.ndim == 2 && counts.shape[0] == state.shape[axes.y] && counts.shape[1] == state.shape[axes.x],

@@ -149,39 +149,6 @@ def empty_as(array: Any, shape: Sequence[int]) -> Any:
         return sys.modules["cupy"].empty(tuple(shape), array.dtype)
 
 
-def memory_order(array: Any) -> tuple[int, ...]:
-    """Return an array's dimensions from the widest stride to the narrowest: (0, 2, 3, 1) for channels last.
-
-    Examples
-    --------
-    >>> memory_order(np.zeros((2, 3, 4))), memory_order(np.zeros((2, 4, 5, 3)).transpose(0, 3, 1, 2))
-    ((0, 1, 2), (0, 2, 3, 1))
-    """
-    torch = sys.modules.get("torch")
-    is_tensor = torch is not None and isinstance(array, torch.Tensor)
-    strides = array.stride() if is_tensor else array.strides
-    # Along a dimension of one nothing is stepped, and a negative or repeated step tells no order.
-    plain_order = any(strides[d] <= 0 for d in range(array.ndim) if array.shape[d] > 1)
-    dimensions = range(array.ndim)
-    return tuple(dimensions if plain_order else sorted(dimensions, key=lambda d: -strides[d]))
-
-
-def empty_in_order(like: Any, shape: Sequence[int], order: Sequence[int]) -> Any:
-    """Allocate a dense array beside ``like`` and of its dtype, with dimensions that lie in the given order.
-
-    Examples
-    --------
-    >>> empty_in_order(np.zeros(1), (2, 3, 4, 5), (0, 2, 3, 1)).transpose(0, 2, 3, 1).flags.c_contiguous
-    True
-    """
-    laid_out = empty_as(like, [shape[d] for d in order])
-    back = [0] * len(order)
-    for place, d in enumerate(order):
-        back[d] = place
-    permute = laid_out.permute if hasattr(laid_out, "permute") else laid_out.transpose
-    return permute(back)
-
-
 def sorted_pairs(first: Any, second: Any) -> Any:
     """Return ``second``, each row in the order of the pairs (first, second); int64 arrays (rows, columns).
 

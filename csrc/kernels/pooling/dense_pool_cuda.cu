@@ -179,6 +179,10 @@ __global__ void __launch_bounds__(kThreads) spread_across(const __grid_constant_
 template <class T>
 __global__ void __launch_bounds__(kThreads) spread_out(const __grid_constant__ DensePoolArgs args) {
     const std::int64_t lanes = args.lanes, columns = args.x.strides() * kinds_of(args.x);
+    // 32 bits where every value is divided: dense_pool_backward_cuda has checked that they do.
+    const unsigned width = static_cast<unsigned>(lanes), values = static_cast<unsigned>(args.x.large * lanes);
+    const unsigned stride = static_cast<unsigned>(args.x.stride), rest = static_cast<unsigned>(args.x.rest());
+    const unsigned across_kinds = static_cast<unsigned>(kinds_of(args.x));
     const std::int64_t down = args.y.strides() * kinds_of(args.y);
     const double* const sums = args.scratch + args.planes.positions() * down * args.x.small * lanes;
     const double factor = 1.0 / (static_cast<double>(args.y.window) * static_cast<double>(args.x.window));
@@ -188,11 +192,10 @@ __global__ void __launch_bounds__(kThreads) spread_out(const __grid_constant__ D
         const std::int64_t source = y / args.y.stride * kinds_of(args.y) + kind;
         const double* const from = sums + (plane * down + source) * columns * lanes;
         char* const to = args.large + plane_offset(args.planes, plane, 0) + y * args.y.large_step;
-        for (std::int64_t i = threadIdx.x; i < args.x.large * lanes; i += kThreads) {
-            const std::int64_t x = lanes == 1 ? i : i / lanes, lane = i - x * lanes;
-            const std::int64_t k = x / args.x.stride;
-            const std::int64_t across = x - k * args.x.stride < args.x.rest() ? 1 : 0;
-            const double value = from[(k * kinds_of(args.x) + across) * lanes + lane];
+        for (unsigned i = threadIdx.x; i < values; i += kThreads) {
+            const unsigned x = width == 1 ? i : i / width, lane = i - x * width;
+            const unsigned k = x / stride, across = x - k * stride < rest ? 1 : 0;
+            const double value = from[std::int64_t{k * across_kinds + across} * lanes + lane];
             narrow(value * factor, reinterpret_cast<T*>(to + x * args.x.large_step +
                                                         lane * static_cast<std::int64_t>(sizeof(T))));
         }
@@ -249,6 +252,8 @@ void dense_pool_cuda(const DensePoolArgs& args, int device, void* stream) {
 void dense_pool_backward_cuda(const DensePoolArgs& args, int device, void* stream) {
     const DeviceGuard guard(device);
     if (args.planes.positions() * args.lanes == 0) return;
+    FASTWSI_CHECK(args.x.large * args.lanes < INT32_MAX && args.x.stride < INT32_MAX, "x: got rows of ",
+                  args.x.large * args.lanes, " values, expected fewer than ", INT32_MAX, " on a GPU");
     const int processors = multiprocessors(device);
     const cudaStream_t queue = static_cast<cudaStream_t>(stream);
     switch (args.dtype) {

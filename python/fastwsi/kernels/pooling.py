@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastwsi import _arrays, _core
+from fastwsi import _arrays, _core, _layout
 
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
@@ -63,7 +63,7 @@ def dense_pool(x: Array, window: int | Sequence[int], stride: int | Sequence[int
 
 def dense_pool_forward(x: Any, window: Sequence[int], stride: Sequence[int]) -> Any:
     """Run the kernel on checked arguments, without autograd."""
-    out = _arrays.empty_in_order(x, pooled_shape(x.shape, window, stride), _arrays.memory_order(x))
+    out = _layout.empty_in_order(x, pooled_shape(x.shape, window, stride), _layout.memory_order(x))
     scratch = _scratch(x, x.shape, window, stride, backward=False)
     _core.dense_pool(_arrays.plain(x), out, window, stride, scratch, _arrays.stream_of(x))
     return out
@@ -73,7 +73,7 @@ def dense_pool_backward(
     grad: Any, shape: Sequence[int], order: Sequence[int], window: Sequence[int], stride: Sequence[int]
 ) -> Any:
     """Return the gradient of an input of this shape and memory order, from that of the output."""
-    out = _arrays.empty_in_order(grad, shape, order)
+    out = _layout.empty_in_order(grad, shape, order)
     scratch = _scratch(grad, shape, window, stride, backward=True)
     _core.dense_pool_backward(_arrays.plain(grad), out, window, stride, scratch, _arrays.stream_of(grad))
     return out

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fastwsi import _arrays
+from fastwsi import _layout
 from fastwsi.kernels.pooling import dense_pool_backward, dense_pool_forward, pooled_shape
 
 
@@ -19,7 +19,7 @@ class DensePool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, window: list[int], stride: list[int]) -> torch.Tensor:
         """Run the kernel, and keep what backward needs."""
-        ctx.plan = tuple(x.shape), _arrays.memory_order(x), window, stride
+        ctx.plan = tuple(x.shape), _layout.memory_order(x), window, stride
         return dense_pool_forward(x, window, stride)  # type: ignore[no-any-return]
 
     @staticmethod
@@ -70,7 +70,7 @@ def dense_pool_op(x: torch.Tensor, window: list[int], stride: list[int]) -> torc
 @dense_pool_op.register_fake
 def _(x: torch.Tensor, window: list[int], stride: list[int]) -> torch.Tensor:
     shape = pooled_shape(x.shape, window, stride)
-    return _arrays.empty_in_order(x, shape, _arrays.memory_order(x))  # type: ignore[no-any-return]
+    return _layout.empty_in_order(x, shape, _layout.memory_order(x))  # type: ignore[no-any-return]
 
 
 @torch.library.custom_op("fastwsi::dense_pool_backward", mutates_args=())
@@ -85,12 +85,12 @@ def dense_pool_backward_op(
 def _(
     grad: torch.Tensor, shape: list[int], order: list[int], window: list[int], stride: list[int]
 ) -> torch.Tensor:
-    return _arrays.empty_in_order(grad, shape, order)  # type: ignore[no-any-return]
+    return _layout.empty_in_order(grad, shape, order)  # type: ignore[no-any-return]
 
 
 def _pool_setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     x, window, stride = inputs
-    ctx.plan = list(x.shape), list(_arrays.memory_order(x)), window, stride
+    ctx.plan = list(x.shape), list(_layout.memory_order(x)), window, stride
 
 
 def _pool_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:

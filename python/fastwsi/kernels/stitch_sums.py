@@ -161,7 +161,7 @@ def _check_state(state: Any, count: Any, maximum: bool) -> int | None:
         raise TypeError(f"count: got dtype {_arrays.dtype_name(count)}, expected int32")
     shape = tuple(state.shape)
     cells = shape if maximum else shape[1:]
-    if len(cells) not in (2, 3) or not (maximum or shape[0] == 2):
+    if len(cells) not in (2, 3) or not (maximum or shape[0] == 2) or 0 in cells[:-2]:
         pair = "" if maximum else "2, "
         raise ValueError(
             f"state: got shape {shape}, expected ({pair}height, width) or ({pair}channels, height, width)"

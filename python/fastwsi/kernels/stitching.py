@@ -85,7 +85,9 @@ class Stitcher:
         self._open = True
         if scratch is not None:
             if _arrays.framework_of(place, "like") != "numpy":
-                raise ValueError(f"scratch: got a folder for {_where(place)}, expected None: files are for numpy")
+                raise ValueError(
+                    f"scratch: got a folder for {_where(place)}, expected None: files are for numpy"
+                )
             if not Path(scratch).is_dir():
                 raise ValueError(f"scratch: got {str(scratch)!r}, expected an existing folder")
             folder = Path(tempfile.mkdtemp(prefix="fastwsi-stitch-", dir=scratch))
