@@ -24,7 +24,7 @@ def by_hand(x):
 @pytest.mark.parametrize("dynamic", [None, True])
 def test_compiles_into_one_graph_for_any_size(dynamic):
     compiled = torch.compile(pooled, fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    for shape in [(2, 3, 12, 20), (5, 2, 7, 9), (3, 40, 33), (4, 7, 9), (50, 60), (0, 3, 8, 8)]:
+    for shape in [(2, 3, 12, 20), (5, 2, 7, 9), (3, 40, 33), (50, 60), (0, 3, 8, 8)]:
         torch.compiler.reset()  # or the changes of rank and layout count as too many compilations
         x = torch.randn(shape)
         np.testing.assert_allclose(compiled(x).numpy(), by_hand(x).numpy(), atol=1e-6)
