@@ -51,12 +51,14 @@ def time_call(
     *,
     rounds: int,
     iterations: int = 1,
+    warm_up: bool = True,
 ) -> None:
-    """Time a function on the CPU: ``rounds`` rounds of ``iterations`` calls, after a warm-up."""
+    """Time a function on the CPU: ``rounds`` rounds of ``iterations`` calls, after a warm-up or without."""
     benchmark.group = entry.group
     benchmark.extra_info.update(asdict(entry))
     # The first calls fault in memory and fill caches.
-    benchmark.pedantic(function, rounds=rounds, iterations=iterations, warmup_rounds=min(3, rounds))
+    warm_ups = min(3, rounds) if warm_up else 0
+    benchmark.pedantic(function, rounds=rounds, iterations=iterations, warmup_rounds=warm_ups)
 
 
 class Launches:

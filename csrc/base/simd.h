@@ -147,6 +147,31 @@ FASTWSI_INLINE f32x8 exp2_8(f32x8 t) {
     return (f32x8)((i32x8)p + ((i32x8)shifted << 23));
 }
 
+FASTWSI_INLINE f64x4 load4(const double* p) {
+    f64x4 x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+FASTWSI_INLINE void store4(f64x4 x, double* p) { memcpy(p, &x, sizeof x); }
+
+// Four values of any type as doubles. In intrinsics, since GCC takes a conversion of vectors apart.
+#if defined(__AVX2__)
+FASTWSI_INLINE f64x4 load4(const float* p) { return (f64x4)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
+FASTWSI_INLINE f64x4 load4(const Half* p) {
+    return (f64x4)_mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+FASTWSI_INLINE f64x4 load4(const BFloat16* p) {
+    const __m128i bits = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return (f64x4)_mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32(bits, 16)));
+}
+#else
+template <class T>
+FASTWSI_INLINE f64x4 load4(const T* p) {
+    return f64x4{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])};
+}
+#endif
+
 // Sixteen pixels of three planes, each value in [0, 255], to 48 interleaved bytes, rounded to even.
 FASTWSI_INLINE void store_rgb16(const f32x8 (&rgb)[3][2], std::uint8_t* p) {
 #if defined(__AVX2__)

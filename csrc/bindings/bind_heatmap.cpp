@@ -157,8 +157,9 @@ void* packed_on_device(const View& array, const char* name, DType dtype, const V
         fits = array.shape[d] == length && (array.size() == 0 || length == 1 || array.stride[d] == stride);
         stride *= length;
     }
-    FASTWSI_CHECK(fits, name, ": got shape ", shape_text(array),
-                  ", expected another, or packed memory of it");
+    std::string wanted;
+    for (const std::int64_t length : shape) wanted += (wanted.empty() ? "" : ", ") + std::to_string(length);
+    FASTWSI_CHECK(fits, name, ": got shape ", shape_text(array), ", expected (", wanted, "), packed");
     return array.data;
 }
 

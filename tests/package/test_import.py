@@ -66,6 +66,6 @@ def test_stubs_name_what_the_extension_has():
     from fastwsi import _core
 
     text = (Path(fastwsi.__file__).parent / "_core.pyi").read_text()
-    declared = set(re.findall(r"^(?:def )?(\w+)(?:\(|:)", text, re.MULTILINE))
+    declared = set(re.findall(r"^(?:def |class )?(\w+)(?:\(|:)", text, re.MULTILINE))
     actual = {name for name in dir(_core) if not name.startswith("_")}
     assert declared == actual

@@ -17,21 +17,6 @@ FASTWSI_INLINE V load_as(const void* p) {
     return x;
 }
 
-// Eight values as two times four doubles.
-FASTWSI_INLINE void widen(f32x8 x, f64x4 (&wide)[2]) {
-    f32x4 halves[2];
-    memcpy(halves, &x, sizeof x);
-    for (int h = 0; h < 2; ++h) wide[h] = __builtin_convertvector(halves[h], f64x4);
-}
-
-template <class T>
-FASTWSI_INLINE void load_wide(const T* p, f64x4 (&wide)[2]) {
-    widen(load8(p), wide);
-}
-FASTWSI_INLINE void load_wide(const double* p, f64x4 (&wide)[2]) {
-    for (int h = 0; h < 2; ++h) wide[h] = load_as<f64x4>(p + 4 * h);
-}
-
 FASTWSI_INLINE i64x4 are_zero(const std::int32_t* counts) {
     return __builtin_convertvector(load_as<i32x4>(counts) == i32x4{}, i64x4);
 }
@@ -51,20 +36,18 @@ FASTWSI_INLINE void add_row(const StitchRow& row) {
     double* const errors = reinterpret_cast<double*>(row.errors);
     std::int64_t i = 0;
     for (; i + 8 <= row.n; i += 8) {
-        f64x4 values[2], lost[2];
-        load_wide(tile + i, values);
+        f64x4 lost[2];
         for (int h = 0; h < 2; ++h) {
             double* const at = sums + i + 4 * h;
-            const f64x4 total = two_sum(load_as<f64x4>(at), values[h], lost[h]);
+            const f64x4 values = load4(tile + i + 4 * h), total = two_sum(load4(at), values, lost[h]);
             // The first value replaces 0 rather than being added to it: -0 stays what it is.
-            const f64x4 sum = are_zero(row.counts + i + 4 * h) ? values[h] : total;
-            memcpy(at, &sum, sizeof sum);
+            store4(are_zero(row.counts + i + 4 * h) ? values : total, at);
         }
         // Sums of like numbers lose nothing, and then this half of the state is not even read.
         if (!any_set((lost[0] != f64x4{}) | (lost[1] != f64x4{}))) continue;
         for (int h = 0; h < 2; ++h) {
-            const f64x4 error = load_as<f64x4>(errors + i + 4 * h) + lost[h];
-            memcpy(errors + i + 4 * h, &error, sizeof error);
+            double* const at = errors + i + 4 * h;
+            store4(load4(at) + lost[h], at);
         }
     }
     for (; i < row.n; ++i) {
@@ -81,15 +64,8 @@ FASTWSI_INLINE void max_row_f64(const StitchRow& row) {
     const T* const tile = reinterpret_cast<const T*>(row.tile);
     double* const found = reinterpret_cast<double*>(row.state);
     std::int64_t i = 0;
-    for (; i + 8 <= row.n; i += 8) {
-        f64x4 values[2];
-        load_wide(tile + i, values);
-        for (int h = 0; h < 2; ++h) {
-            double* const at = found + i + 4 * h;
-            const f64x4 more = greatest(load_as<f64x4>(at), values[h], are_zero(row.counts + i + 4 * h));
-            memcpy(at, &more, sizeof more);
-        }
-    }
+    for (; i + 4 <= row.n; i += 4)
+        store4(greatest(load4(found + i), load4(tile + i), are_zero(row.counts + i)), found + i);
     for (; i < row.n; ++i)
         found[i] = greatest(found[i], static_cast<double>(to_float(tile[i])), row.counts[i] == 0);
 }
@@ -97,7 +73,7 @@ FASTWSI_INLINE void max_row_f64(const StitchRow& row) {
 FASTWSI_INLINE f32x8 load_narrow(const double* p) {
     f32x8 x;
     for (int h = 0; h < 2; ++h) {
-        const f32x4 half = __builtin_convertvector(load_as<f64x4>(p + 4 * h), f32x4);
+        const f32x4 half = __builtin_convertvector(load4(p + 4 * h), f32x4);
         memcpy(reinterpret_cast<char*>(&x) + h * sizeof half, &half, sizeof half);
     }
     return x;
@@ -140,14 +116,12 @@ FASTWSI_INLINE f32x4 rounded(f64x4 x, const Half*) { return __builtin_convertvec
 template <class State, class Out, bool kMaximum>
 FASTWSI_INLINE void average8(const State* state, const double* errors, const std::int32_t* counts,
                              double empty, Out* out) {
-    f64x4 values[2];
     f32x4 results[2];
-    load_wide(state, values);
     for (int h = 0; h < 2; ++h) {
         const i32x4 count = load_as<i32x4>(counts + 4 * h);
-        f64x4 value = values[h];
+        f64x4 value = load4(state + 4 * h);
         if constexpr (!kMaximum)
-            value = mean_of(value, load_as<f64x4>(errors + 4 * h), __builtin_convertvector(count, f64x4));
+            value = mean_of(value, load4(errors + 4 * h), __builtin_convertvector(count, f64x4));
         value = value == value ? value : splat4(__builtin_nan(""));  // the same one in any order of tiles
         value = are_zero(counts + 4 * h) ? splat4(empty) : value;
         results[h] = rounded(value, out);

@@ -1,7 +1,7 @@
 // The list that the loop gives, found in rounds. A cell is certain to be reported where no living cell that
-// comes before it is within reach; a round reports such cells, at most one of each tile, strikes what they
-// suppress, and searches anew the tiles that lost their best cell. All rounds run in one cooperative launch,
-// so that the host needs not know how many they are.
+// comes before it is within reach. A round reports such cells and strikes what they suppress, and then
+// searches anew the tiles that lost their best cell. All rounds run in one cooperative launch: the host need
+// not know how many they are.
 #include <cooperative_groups.h>
 
 #include "base/cuda.h"
@@ -11,6 +11,14 @@
 namespace fastwsi {
 namespace {
 
+__device__ void report(const Launch& launch, unsigned tile, const NmsKey& key) {
+    const unsigned map = map_of(launch.tiles, tile);
+    unsigned long long* const count = reinterpret_cast<unsigned long long*>(launch.out.count + map);
+    const std::int64_t slot = map * launch.out.capacity + static_cast<std::int64_t>(atomicAdd(count, 1ull));
+    launch.out.order[slot] = key.order;
+    launch.out.place[slot] = key.place;
+}
+
 // Empties the lists and counts. Runs before everything else.
 __global__ void __launch_bounds__(kThreads) nms_clear_kernel(const __grid_constant__ Launch launch) {
     const std::int64_t step = std::int64_t{gridDim.x} * kThreads;
@@ -19,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) nms_clear_kernel(const __grid_consta
         launch.out.order[i] = launch.out.place[i] = kNmsNone;
     for (std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x; i < launch.args.maps; i += step)
         launch.out.count[i] = 0;
-    if (blockIdx.x == 0 && threadIdx.x == 0) *launch.tiles.counters = {};
+    if (blockIdx.x == 0 && threadIdx.x < 2) launch.tiles.length[threadIdx.x] = 0;
 }
 
 // Marks the living cells of every tile, finds its best and lists it if there is one. A warp for each tile.
@@ -35,7 +43,7 @@ __global__ void __launch_bounds__(kThreads) nms_mark_kernel(const __grid_constan
         if (__any_sync(kAll, word != 0)) best = search_tile<T>(launch, tile, word);
         if (lane != 0) continue;
         tiles.best[tile] = best;
-        if (best.order != kNmsNone) tiles.active[0][atomicAdd(&tiles.counters->active[0], 1u)] = tile;
+        if (best.order != kNmsNone) tiles.active[0][atomicAdd(tiles.length, 1u)] = tile;
     }
 }
 
@@ -80,54 +88,52 @@ __global__ void __launch_bounds__(kThreads) nms_report_all_kernel(const __grid_c
     }
 }
 
+// Until a round's first barrier the tiles' best cells stay what they were at its start, and so bound from
+// above whatever is alive in them. A cell that passes is_certain() against these bounds is reported for good:
+// what suppresses it and comes before it was either struck in an earlier round or lives in a tile whose bound
+// objects. So a tile may report several cells in a row, and it does not matter which of its neighbours'
+// strikes of this round it sees.
 template <class T>
 __global__ void __launch_bounds__(kThreads) nms_rounds_kernel(const __grid_constant__ Launch launch) {
     const Tiles& tiles = launch.tiles;
-    Counters* const counters = tiles.counters;
     const cooperative_groups::grid_group grid = cooperative_groups::this_grid();
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
     const unsigned warp = (blockIdx.x * kThreads + threadIdx.x) / kWarp, warps = gridDim.x * kWarps;
-    const unsigned bands =
-        static_cast<unsigned>((launch.args.region.before + launch.args.region.after) >> tiles.shift) + 2;
-    const unsigned most_bands = bands < tiles.down ? bands : tiles.down;
+    const auto load_word = [&](unsigned tile) {
+        return lane < tiles.rows ? __ldcg(tiles.alive + (std::int64_t{tile} << tiles.shift) + lane) : 0u;
+    };
+    const auto search = [&](unsigned tile, unsigned word) {
+        return __any_sync(kAll, word != 0) ? search_tile<T>(launch, tile, word) : NmsKey{kNmsNone, kNmsNone};
+    };
     for (unsigned now = 0;; now ^= 1) {
-        // Nobody changes this length before the second barrier of the next round.
-        const unsigned active = __ldcg(&counters->active[now]);
+        // The length of this list next changes after two more barriers.
+        const unsigned active = __ldcg(tiles.length + now);
         if (active == 0) return;
+        if (blockIdx.x == 0 && threadIdx.x == 0) tiles.length[now ^ 1] = 0;
         for (unsigned i = warp; i < active; i += warps) {
             const unsigned tile = __ldcg(tiles.active[now] + i);
-            const NmsKey key = load_key(tiles.best + tile);
-            if (!is_certain(launch, tile, key) || lane != 0) continue;
-            const unsigned map = map_of(tiles, tile);
-            const std::int64_t slot =
-                map * launch.out.capacity +
-                static_cast<std::int64_t>(
-                    atomicAdd(reinterpret_cast<unsigned long long*>(launch.out.count + map), 1ull));
-            launch.out.order[slot] = key.order;
-            launch.out.place[slot] = key.place;
-            tiles.chosen[atomicAdd(&counters->chosen, 1u)] = tile;
+            unsigned word = load_word(tile);
+            NmsKey key = load_key(tiles.best + tile);
+            while (key.order != kNmsNone && is_certain(launch, tile, key)) {
+                if (lane == 0) report(launch, tile, key);
+                strike(launch, tile, key);
+                std::int64_t y, x;
+                corner_of(tiles, tile, y, x);
+                word &= ~struck(launch.args.region, y + lane - nms_row(key.place), x - nms_column(key.place));
+                key = search(tile, word);
+            }
         }
-        if (blockIdx.x == 0 && threadIdx.x == 0) counters->active[now ^ 1] = 0;
         grid.sync();
-        const std::int64_t strikes = std::int64_t{__ldcg(&counters->chosen)} * most_bands;
-        for (std::int64_t i = warp; i < strikes; i += warps)
-            strike_band(launch, __ldcg(tiles.chosen + i / most_bands), static_cast<unsigned>(i % most_bands));
-        grid.sync();
-        if (blockIdx.x == 0 && threadIdx.x == 0) counters->chosen = 0;
         for (unsigned i = warp; i < active; i += warps) {
-            const unsigned tile = __ldcg(tiles.active[now] + i);
-            const unsigned word =
-                lane < tiles.rows ? __ldcg(tiles.alive + (std::int64_t{tile} << tiles.shift) + lane) : 0u;
+            const unsigned tile = __ldcg(tiles.active[now] + i), word = load_word(tile);
             NmsKey key = load_key(tiles.best + tile);
             const int r = static_cast<int>(nms_row(key.place)) & (tiles.rows - 1);
-            const bool alive = (__shfl_sync(kAll, word, r) >> nms_column(key.place) % kWarp & 1u) != 0;
-            if (!alive) {
-                key = {kNmsNone, kNmsNone};
-                if (__any_sync(kAll, word != 0)) key = search_tile<T>(launch, tile, word);
+            if ((__shfl_sync(kAll, word, r) >> nms_column(key.place) % kWarp & 1u) == 0) {
+                key = search(tile, word);
                 if (lane == 0) tiles.best[tile] = key;
             }
             if (lane == 0 && key.order != kNmsNone)
-                tiles.active[now ^ 1][atomicAdd(&counters->active[now ^ 1], 1u)] = tile;
+                tiles.active[now ^ 1][atomicAdd(tiles.length + (now ^ 1), 1u)] = tile;
         }
         grid.sync();
     }
@@ -177,9 +183,9 @@ std::int64_t lay_out(const NmsArgs& args, char* scratch, Tiles& tiles) {
     const std::int64_t n = tiles.count;
     tiles.best = reinterpret_cast<NmsKey*>(take(n * std::int64_t{sizeof(NmsKey)}));
     tiles.alive = reinterpret_cast<unsigned*>(take((n << tiles.shift) * std::int64_t{sizeof(unsigned)}));
-    for (unsigned** const list : {&tiles.active[0], &tiles.active[1], &tiles.chosen})
+    for (unsigned** const list : {&tiles.active[0], &tiles.active[1]})
         *list = reinterpret_cast<unsigned*>(take(n * std::int64_t{sizeof(unsigned)}));
-    tiles.counters = reinterpret_cast<Counters*>(take(sizeof(Counters)));
+    tiles.length = reinterpret_cast<unsigned*>(take(2 * std::int64_t{sizeof(unsigned)}));
     return used;
 }
 

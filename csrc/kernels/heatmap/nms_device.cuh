@@ -19,20 +19,14 @@ constexpr int kWarps = kThreads / kWarp;
 constexpr unsigned kAll = 0xffffffffu;
 static_assert(kWarp == kNmsTileWidth, "a lane per column, and a lane per row's word");
 
-struct Counters {
-    unsigned active[2];  // lengths of the lists of tiles
-    unsigned chosen;     // length of the list of detections of this round
-};
-
-// Tiles are numbered (map, down, across). All of this changes under way and is read past the first-level
-// cache, which is not coherent.
+// Tiles are numbered (map, down, across). What changes under way is read past the first-level cache, which is
+// not coherent.
 struct Tiles {
     NmsKey* best;         // of each tile; kNmsNone where none is alive
     unsigned* alive;      // bits, `rows` words for each tile
     unsigned* active[2];  // tiles with living cells: of this round and of the next
-    unsigned* chosen;     // tiles whose best cell was reported in this round
-    Counters* counters;
-    int shift, rows;  // rows = 1 << shift
+    unsigned* length;     // of the two lists
+    int shift, rows;      // rows = 1 << shift
     unsigned across, down;
     unsigned count;  // of all maps
 };
@@ -122,8 +116,9 @@ __device__ unsigned mark_tile(const Launch& launch, unsigned tile) {
     return word;
 }
 
-// Whether no tile that the cell can reach, or whose cells can reach it, has a better cell. All lanes get the
-// answer. Wider than need be, to the tile and for discs to the square; the best cell of all always passes.
+// Whether no other tile that the best cell of its tile can reach, or whose cells can reach it, has a better
+// one. All lanes get the answer. Wider than need be, to whole tiles and for discs to the square; the best
+// cell of all always passes.
 __device__ bool is_certain(const Launch& launch, unsigned tile, const NmsKey& key) {
     const Tiles& tiles = launch.tiles;
     const std::int64_t reach = launch.args.region.before;  // never less than `after`
@@ -140,42 +135,43 @@ __device__ bool is_certain(const Launch& launch, unsigned tile, const NmsKey& ke
         bool better = false;
         if (i < near) {
             const unsigned line = i / columns;
-            better = nms_precedes(
-                load_key(tiles.best + std::int64_t{first + line} * tiles.across + x0 + (i - line * columns)),
-                key);
+            const std::int64_t other = std::int64_t{first + line} * tiles.across + x0 + (i - line * columns);
+            better = other != tile && nms_precedes(load_key(tiles.best + other), key);
         }
         if (__any_sync(kAll, better)) return false;
     }
     return true;
 }
 
-// Strikes what a detection suppresses in the `band`-th row of tiles that it reaches, a lane per word.
-__device__ void strike_band(const Launch& launch, unsigned tile, unsigned band) {
+// The cells of a word that a detection suppresses, dy rows below it and with the word's first column
+// dx columns to its right.
+__device__ __forceinline__ unsigned struck(const NmsRegion& region, std::int64_t dy, std::int64_t dx) {
+    if (dy < -region.before || dy > region.after) return 0;
+    const std::int64_t from = -baseline::nms_left(region, dy) - dx, to = baseline::nms_right(region, dy) - dx;
+    return from < kWarp && to >= 0 ? baseline::nms_span_bits(from, to) : 0;
+}
+
+// Strikes what a detection suppresses, a lane per word.
+__device__ void strike(const Launch& launch, unsigned tile, const NmsKey& key) {
     const Tiles& tiles = launch.tiles;
-    const NmsRegion& region = launch.args.region;
-    const NmsKey key = load_key(tiles.best + tile);
+    const std::int64_t before = launch.args.region.before, after = launch.args.region.after;
     const std::int64_t y = nms_row(key.place), x = nms_column(key.place);
-    const std::int64_t top = y > region.before ? y - region.before : 0;
-    const std::int64_t left = x > region.before ? x - region.before : 0;
-    const std::int64_t low =
-        y + region.after < launch.args.height ? y + region.after : launch.args.height - 1;
-    const std::int64_t right =
-        x + region.after < launch.args.width ? x + region.after : launch.args.width - 1;
-    const std::int64_t line = (top >> tiles.shift) + band;
-    if (line > low >> tiles.shift) return;
+    const std::int64_t top = y > before ? y - before : 0, left = x > before ? x - before : 0;
+    const std::int64_t low = y + after < launch.args.height ? y + after : launch.args.height - 1;
+    const std::int64_t right = x + after < launch.args.width ? x + after : launch.args.width - 1;
+    const std::int64_t y0 = top >> tiles.shift;
     const unsigned x0 = static_cast<unsigned>(left / kWarp);
     const unsigned columns = static_cast<unsigned>(right / kWarp) - x0 + 1;
-    const std::int64_t first = (map_of(tiles, tile) * std::int64_t{tiles.down} + line) * tiles.across + x0;
-    for (unsigned i = threadIdx.x % kWarp; i < columns << tiles.shift; i += kWarp) {
-        const unsigned column = i >> tiles.shift, r = i & (tiles.rows - 1);
-        const std::int64_t dy = (line << tiles.shift) + r - y;
-        if (dy < -region.before || dy > region.after) continue;
-        const std::int64_t origin = std::int64_t{x0 + column} * kWarp;
-        const std::int64_t from = x - baseline::nms_left(region, dy) - origin;
-        const std::int64_t to = x + baseline::nms_right(region, dy) - origin;
-        if (from < kWarp && to >= 0)
-            atomicAnd(tiles.alive + ((first + column) << tiles.shift) + r,
-                      ~baseline::nms_span_bits(from, to));
+    const std::int64_t words = ((low >> tiles.shift) - y0 + 1) * columns << tiles.shift;
+    const std::int64_t first = (map_of(tiles, tile) * std::int64_t{tiles.down} + y0) * tiles.across + x0;
+    for (std::int64_t i = threadIdx.x % kWarp; i < words; i += kWarp) {
+        const unsigned near = static_cast<unsigned>(i >> tiles.shift), line = near / columns;
+        const unsigned column = near - line * columns;
+        const std::int64_t other = first + std::int64_t{line} * tiles.across + column;
+        if (load_key(tiles.best + other).order == kNmsNone) continue;
+        const std::int64_t row = ((y0 + line) << tiles.shift) + (i & (tiles.rows - 1));
+        const unsigned bits = struck(launch.args.region, row - y, std::int64_t{x0 + column} * kWarp - x);
+        if (bits != 0) atomicAnd(tiles.alive + (other << tiles.shift) + (i & (tiles.rows - 1)), ~bits);
     }
 }
 

@@ -19,7 +19,17 @@ _MAX_SIDE = 1 << 30
 
 
 class Detections(NamedTuple):
-    """Peaks of one heatmap in the order reported: arrays of one length, on the heatmap's device."""
+    """Peaks of one heatmap in the order reported: arrays of one length, on the heatmap's device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> heatmap = torch.zeros(5, 8)
+    >>> heatmap[1, 6] = 0.9
+    >>> found = fastwsi.kernels.nms(heatmap, radius=2, threshold=0.5)
+    >>> found.x.tolist(), found.y.tolist(), found.score
+    ([6], [1], tensor([0.9000]))
+    """
 
     x: Any
     y: Any
@@ -27,7 +37,16 @@ class Detections(NamedTuple):
 
 
 class PaddedDetections(NamedTuple):
-    """Peaks as arrays of a length known beforehand: beyond ``count``, x and y are -1 and score is 0."""
+    """Peaks as arrays of a length known beforehand: beyond ``count``, x and y are -1 and score is 0.
+
+    Examples
+    --------
+    >>> heatmap = np.zeros((5, 8), np.float32)
+    >>> heatmap[1, 6] = 0.75
+    >>> found = fastwsi.kernels.nms(heatmap, radius=2, threshold=0.5, max_points=3, padded=True)
+    >>> found.x.tolist(), found.score.tolist(), int(found.count)
+    ([6, -1, -1], [0.75, 0.0, 0.0], 1)
+    """
 
     x: Any
     y: Any
