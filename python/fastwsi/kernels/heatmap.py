@@ -102,6 +102,10 @@ def nms(
     >>> peaks["x"].tolist(), peaks["y"].tolist(), peaks["score"].dtype.name
     ([5, 7], [4, 20], 'float32')
     """
+    if _arrays.is_compiling():
+        from fastwsi.kernels.heatmap_torch_ops import nms_outside_the_graph  # noqa: PLC0415
+
+        return nms_outside_the_graph(heatmap, radius, threshold, shape, max_points, padded=padded)
     framework = _arrays.framework_of(heatmap, "heatmap")
     dtype = _arrays.dtype_name(heatmap)
     if dtype not in _DTYPES:
@@ -114,11 +118,6 @@ def nms(
     level = _number(threshold, "threshold")
     if math.isnan(level):
         raise ValueError("threshold: got nan, expected a number")
-    if _arrays.is_compiling():
-        from fastwsi.kernels.heatmap_torch_ops import nms_outside_the_graph  # noqa: PLC0415
-
-        return nms_outside_the_graph(heatmap, radius, threshold, shape, max_points, padded=padded)
-
     plain = _arrays.plain(heatmap)
     batch = plain if len(sides) == 3 else plain[None]
     run = _on_gpu if _arrays.is_gpu(batch) else _on_cpu
