@@ -249,6 +249,19 @@ def test_channels_last_stays_channels_last(dtype):
     assert torch.equal(found, packed)
 
 
+@pytest.mark.parametrize("stride", [9, 10, 10**6, 2**31, 2**62, 10**30])
+@pytest.mark.parametrize("window", [1, 4, 9])
+def test_strides_beyond_the_input_leave_one_window(window, stride):
+    x = torch.randn(2, 9, 9, dtype=torch.float64, requires_grad=True)
+    y = kernels.dense_pool(x, window, stride)
+    assert_means(y.detach(), x.detach(), (window, window), (9, 9))
+    y.sum().backward()
+    assert x.grad[:, :window, :window].mean() == pytest.approx(1 / window**2)
+    assert x.grad.count_nonzero() == 2 * window**2
+    tall = kernels.dense_pool(x.detach(), window, (1, stride))
+    assert_means(tall, x.detach(), (window, window), (1, 9))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("lead", [(0,), (0, 3), (3, 0), (2, 0, 3)], ids=str)
 def test_an_empty_batch_is_an_empty_result(lead, backend):

@@ -197,6 +197,23 @@ def test_numbers_of_any_kind_are_radii_and_thresholds():
             assert places(found) == places(kernels.nms(heatmap, 2.0, 0.0))[:5]
 
 
+def test_it_may_stand_in_a_compiled_function():
+    """Its result has no size that a graph could know; so the graph ends before it and another begins."""
+
+    def run(heatmap):
+        found = kernels.nms(heatmap.sin() + 0.5, 2, 0.1, max_points=5)
+        return found.x + 1, found.score * 2
+
+    torch.compiler.reset()
+    compiled = torch.compile(run, backend="aot_eager")
+    for side in (9, 14):
+        heatmap = torch.rand(side, 12)
+        peaks = kernels.nms((heatmap.sin() + 0.5).numpy(), 2, 0.1)[:5]
+        x, score = compiled(heatmap)
+        assert x.tolist() == (peaks["x"] + 1).tolist()
+        assert score.tolist() == (peaks["score"] * 2).tolist()
+
+
 MAP = np.zeros((4, 5), np.float32)
 WRONG = [
     (ValueError, r"heatmap: got shape \(5,\), expected", (MAP[0], 1, 0), {}),

@@ -49,6 +49,8 @@ def dense_pool(x: Array, window: int | Sequence[int], stride: int | Sequence[int
     framework = _arrays.framework_of(x, "x")
     windows, strides = pair(window, "window"), pair(stride, "stride")
     _check(x, windows)
+    # Beyond the input there is no second window; and no kernel need think of strides like 2^62.
+    strides = [min(step, side) for step, side in zip(strides, x.shape[-2:], strict=True)]  # type: ignore[attr-defined]
     if framework == "torch":
         if _arrays.is_compiling():
             from fastwsi.kernels.pooling_torch_ops import dense_pool_op  # noqa: PLC0415
