@@ -15,16 +15,24 @@ namespace {
 
 using Pair = std::array<std::int64_t, 2>;
 
-PoolAxis axis_of(const View& large, const View& small, int d, std::int64_t window, std::int64_t stride,
-                 const char* name) {
+// An axis without its steps. A stride beyond the input is its side, as there is but one window: kernels size
+// their memory by strides.
+PoolAxis axis_of(std::int64_t side, std::int64_t window, std::int64_t stride, const char* name) {
     FASTWSI_CHECK(window >= 1 && stride >= 1, "window and stride: got ", window, " and ", stride, " along ",
                   name, ", expected at least 1");
-    FASTWSI_CHECK(window <= large.shape[d], "window: got ", window, " along ", name, " of ", large.shape[d],
+    FASTWSI_CHECK(window <= side, "window: got ", window, " along ", name, " of ", side,
                   ", expected at most that");
-    const std::int64_t count = (large.shape[d] - window) / stride + 1;
-    FASTWSI_CHECK(small.shape[d] == count, "out: got ", small.shape[d], " windows along ", name,
-                  ", expected ", count);
-    return {large.shape[d], count, window, stride, large.stride[d], small.stride[d]};
+    return {side, (side - window) / stride + 1, window, stride < side ? stride : side, 0, 0};
+}
+
+PoolAxis axis_of(const View& large, const View& small, int d, std::int64_t window, std::int64_t stride,
+                 const char* name) {
+    PoolAxis axis = axis_of(large.shape[d], window, stride, name);
+    FASTWSI_CHECK(small.shape[d] == axis.small, "out: got ", small.shape[d], " windows along ", name,
+                  ", expected ", axis.small);
+    axis.large_step = large.stride[d];
+    axis.small_step = small.stride[d];
+    return axis;
 }
 
 // `large` is read and `small` written, or the other way round: their views, and what a kernel needs to know.
@@ -101,12 +109,8 @@ void pool(py::handle read_object, py::handle written_object, const Pair& window,
 // float64 values that `scratch` must hold for planes of this size.
 std::int64_t scratch_size(std::int64_t planes, const Pair& size, const Pair& window, const Pair& stride,
                           bool backward) {
-    const auto axis = [&](int i) -> PoolAxis {
-        FASTWSI_CHECK(window[i] >= 1 && stride[i] >= 1 && window[i] <= size[i], "window and stride: got ",
-                      window[i], " and ", stride[i], " for a side of ", size[i], ", expected them to fit");
-        return {size[i], (size[i] - window[i]) / stride[i] + 1, window[i], stride[i], 0, 0};
-    };
-    return planes * dense_pool_scratch(axis(0), axis(1), backward);
+    return planes * dense_pool_scratch(axis_of(size[0], window[0], stride[0], "the height"),
+                                       axis_of(size[1], window[1], stride[1], "the width"), backward);
 }
 
 }  // namespace

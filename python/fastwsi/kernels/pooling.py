@@ -49,7 +49,7 @@ def dense_pool(x: Array, window: int | Sequence[int], stride: int | Sequence[int
     framework = _arrays.framework_of(x, "x")
     windows, strides = pair(window, "window"), pair(stride, "stride")
     _check(x, windows)
-    # Beyond the input there is no second window; and no kernel need think of strides like 2^62.
+    # Beyond the input there is no second window, and an int of any size may be one in Python alone.
     strides = [min(step, side) for step, side in zip(strides, x.shape[-2:], strict=True)]  # type: ignore[attr-defined]
     if framework == "torch":
         if _arrays.is_compiling():
