@@ -232,7 +232,8 @@ std::int64_t scratch_bytes(std::int64_t maps, std::int64_t height, std::int64_t 
 }  // namespace
 
 void register_heatmap(py::module_& m) {
-    py::class_<Detections>(m, "NmsResult")
+    // An ordinary class to Python's eyes, as the type stubs have it.
+    py::class_<Detections>(m, "NmsResult", py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type)))
         .def_property_readonly("counts", &Detections::counts)
         .def("fill", &Detections::fill, py::arg("index"), py::arg("x"), py::arg("y"), py::arg("score"))
         .def("fill_counts", &Detections::fill_counts, py::arg("count"));

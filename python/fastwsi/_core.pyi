@@ -10,6 +10,7 @@ cuda_runtime_version: int
 cuda_architectures: str
 
 class NmsResult:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # raises: it comes from nms()
     @property
     def counts(self) -> list[int]: ...
     def fill(self, index: int, x: Any, y: Any, score: Any) -> None: ...
