@@ -5,8 +5,8 @@
 #include <climits>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "base/processors.h"
@@ -25,11 +25,19 @@ struct Job {
     int helpers_wanted;
     int helpers = 0;  // guarded by Pool::mutex
     std::atomic<std::int64_t> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr error{};  // of the first task that failed
     Job* following = nullptr;
 
     bool has_room() const { return helpers < helpers_wanted && next.load(std::memory_order_relaxed) < tasks; }
     void work() {
-        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(context, i);
+        try {
+            for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+                task(context, i);
+        } catch (...) {
+            next.store(tasks, std::memory_order_relaxed);  // nobody starts another
+            if (!failed.exchange(true)) error = std::current_exception();
+        }
     }
 };
 
@@ -60,14 +68,16 @@ class Pool {
         while (*link != &job) link = &(*link)->following;
         *link = job.following;
         helper_left_.wait(lock, [&] { return job.helpers == 0; });
+        if (job.error) std::rethrow_exception(job.error);
     }
 
   private:
     void grow(int wanted) {
         try {
             for (; threads_ < wanted; ++threads_) std::thread([this] { help(); }).detach();
-        } catch (const std::system_error&) {
-            // The system grants no more threads: the caller and those that exist do the work.
+        } catch (const std::exception&) {
+            // The system grants no more threads, or memory for them: the caller and those that exist do the
+            // work.
         }
     }
 

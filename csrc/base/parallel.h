@@ -30,7 +30,8 @@ class ThreadCap {
 };
 
 // Runs task(context, i) for every i in [0, tasks), on this thread and on idle pool threads; returns
-// when all are done. Tasks must not throw. Safe from many threads at once, from inside a task (then
+// when all are done. Where a task throws (for want of memory), no more are begun, and the first exception is
+// thrown here once the running ones are done. Safe from many threads at once, from inside a task (then
 // it runs serially), and in a forked child.
 void run_tasks(std::int64_t tasks, void (*task)(void* context, std::int64_t i), void* context);
 

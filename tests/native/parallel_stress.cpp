@@ -2,6 +2,7 @@
 // Prints what went wrong and exits with 1.
 #include <atomic>
 #include <cstdio>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -28,6 +29,22 @@ void cover(std::int64_t count, std::int64_t grain) {
     expect(once, "every item is visited once");
 }
 
+// A task that throws ends the call with its exception, and leaves the pool as it was.
+void fail(std::int64_t count, std::int64_t bad) {
+    std::atomic<std::int64_t> begun{0};
+    bool caught = false;
+    try {
+        fastwsi::parallel_for(count, 1, [&](std::int64_t begin, std::int64_t) {
+            ++begun;
+            if (begin >= bad) throw std::bad_alloc();
+        });
+    } catch (const std::bad_alloc&) {
+        caught = true;
+    }
+    expect(caught, "an exception reaches the caller");
+    expect(begun <= count, "no task is run twice");
+}
+
 }  // namespace
 
 int main() {
@@ -42,6 +59,7 @@ int main() {
                 if (t == 0) fastwsi::set_num_threads(1 + i % 6);
                 const fastwsi::ThreadCap cap(t == 1 ? 1 : 8);
                 cover(100 + i, 1 + i % 5);
+                if (i % 7 == 0) fail(40, i % 40);
             }
         });
     for (std::thread& caller : callers) caller.join();

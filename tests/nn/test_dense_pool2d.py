@@ -228,3 +228,11 @@ def test_a_window_larger_than_the_input_is_refused():
         ValueError, match=r"window: got \D*32(, | x )32\D* for an input of 31 x 40, expected at most"
     ):
         nn.DensePool2d(32, 32)(torch.zeros(1, 3, 31, 40))
+
+
+@pytest.mark.parametrize("name", ["window", "train_stride", "stride"])
+def test_what_alpha_was_checked_against_is_fixed(name):
+    pool = nn.DensePool2d(4, 4, alpha=2)
+    with pytest.raises(AttributeError):
+        setattr(pool, name, (3, 3))
+    assert (pool.window, pool.train_stride, pool.eval().stride) == ((4, 4), (4, 4), (2, 2))

@@ -15,7 +15,8 @@ namespace fastwsi {
 
 constexpr std::int64_t kWoven = 4;             // rows of a single lane that slide across side by side
 constexpr std::int64_t kLanes = 16;            // that are worked on at a time, or more where there is room
-constexpr std::int64_t kRingValues = 1 << 16;  // that slide down at a time: half a MiB
+constexpr std::int64_t kRingValues = 1 << 16;  // that slide down at a time where windows allow: half a MiB
+constexpr std::int64_t kMostRingValues = 1 << 21;
 constexpr std::int64_t kTaskValues = 1 << 17;  // before pooling, that are worth a thread's while
 constexpr std::int64_t kEnoughTasks = 32;      // for any machine's threads
 
@@ -120,10 +121,13 @@ void for_each_tile(const DensePoolArgs& args, std::int64_t down, std::int64_t ac
         const std::int64_t run = std::max<std::int64_t>(whole, 1);
         return std::min((std::max(wanted, 4 * run) + run - 1) / run * run, count);
     };
-    // What a row of the ring may hold: lanes first, since they lie side by side, then strides.
-    const std::int64_t room = kRingValues / (args.y.whole() + 4);
-    const std::int64_t least = std::min(4 * std::max<std::int64_t>(args.x.whole(), 1), across);
-    const std::int64_t lanes = std::min(args.lanes, std::max(room / (least + args.x.whole()), kLanes));
+    // What a row of the ring may hold: lanes first, since they lie side by side, then strides. Large windows
+    // need more than that, and where it gets out of hand, fewer lanes than a cache line has.
+    const std::int64_t rows = args.y.whole() + 4, room = kRingValues / rows;
+    const std::int64_t least =
+        std::min(4 * std::max<std::int64_t>(args.x.whole(), 1), across) + args.x.whole();
+    const std::int64_t few = kLanes * rows * least <= kMostRingValues ? kLanes : kWoven;
+    const std::int64_t lanes = std::min(args.lanes, std::max(room / least, few));
     const std::int64_t groups = (args.lanes - 1) / lanes + 1;
     const std::int64_t longest = cut(room / lanes - args.x.whole(), args.x.whole(), across);
     const std::int64_t columns = (across - 1) / longest + 1;

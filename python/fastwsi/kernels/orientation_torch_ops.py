@@ -40,8 +40,8 @@ class Orient(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
-        """Orient the tangent, for forward-mode differentiation."""
-        return orient_forward(tangents[0], *ctx.plan)  # type: ignore[no-any-return]
+        """Orient the tangent, for forward-mode differentiation; differentiably, as it may require grad."""
+        return Orient.apply(tangents[0], *ctx.plan)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class OrientMean(torch.autograd.Function):
@@ -71,8 +71,8 @@ class OrientMean(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
-        """Average the tangents, for forward-mode differentiation."""
-        return orient_mean_forward(list(tangents[2:]), *ctx.axes)  # type: ignore[no-any-return]
+        """Average the tangents, for forward-mode differentiation; differentiably."""
+        return OrientMean.apply(*ctx.axes, *tangents[2:])  # type: ignore[no-any-return, no-untyped-call]
 
 
 @torch.library.custom_op("fastwsi::orient", mutates_args=())

@@ -29,8 +29,8 @@ class DensePool(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
-        """Pool the tangent, for forward-mode differentiation."""
-        return dense_pool_forward(tangents[0], *ctx.plan[2:])  # type: ignore[no-any-return]
+        """Pool the tangent, for forward-mode differentiation; differentiably, as it may require grad."""
+        return DensePool.apply(tangents[0], *ctx.plan[2:])  # type: ignore[no-any-return, no-untyped-call]
 
 
 class DensePoolBackward(torch.autograd.Function):
@@ -57,8 +57,8 @@ class DensePoolBackward(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
-        """Spread the tangent."""
-        return dense_pool_backward(tangents[0], *ctx.plan)  # type: ignore[no-any-return]
+        """Spread the tangent, differentiably."""
+        return DensePoolBackward.apply(tangents[0], *ctx.plan)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @torch.library.custom_op("fastwsi::dense_pool", mutates_args=())

@@ -36,9 +36,8 @@ class ScaleShift(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
-        """Scale the tangent, for forward-mode differentiation."""
-        tangent: torch.Tensor = tangents[0]
-        return scale_shift_forward(tangent, ctx.scale, [0.0] * len(ctx.scale))
+        """Scale the tangent, for forward-mode differentiation; differentiably, as it may require grad."""
+        return ScaleShift.apply(tangents[0], ctx.scale, [0.0] * len(ctx.scale))  # type: ignore[no-any-return, no-untyped-call]
 
 
 @torch.library.custom_op("fastwsi::scale_shift", mutates_args=())

@@ -46,10 +46,20 @@ class DensePool2d(torch.nn.Module):
     ) -> None:
         super().__init__()
         rows, columns = pair(window, "window")
-        self.window = (rows, columns)
+        self._window = (rows, columns)
         rows, columns = pair(train_stride, "train_stride")
-        self.train_stride = (rows, columns)
+        self._train_stride = (rows, columns)
         self.alpha = alpha
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of a window in cells; fixed."""
+        return self._window
+
+    @property
+    def train_stride(self) -> tuple[int, int]:
+        """Cells between windows in training mode, (rows, columns); fixed, as ``alpha`` divides it."""
+        return self._train_stride
 
     @property
     def alpha(self) -> int | None:
