@@ -7,5 +7,17 @@ Examples
 """
 
 from fastwsi.nn.dense_pool import DensePool2d, set_dense_alpha
+from fastwsi.nn.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
+from fastwsi.nn.splitting import split
 
-__all__ = ["DensePool2d", "set_dense_alpha"]
+__all__ = [
+    "BasicBlock",
+    "Bottleneck",
+    "DensePool2d",
+    "ResNet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "set_dense_alpha",
+    "split",
+]
