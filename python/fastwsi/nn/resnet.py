@@ -20,6 +20,12 @@ class BasicBlock(nn.Module):
         Channels of the input, and of the convolutions.
     stride : int
         Of the first convolution, and of the shortcut's where there is one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fastwsi.nn.BasicBlock(64, 128, stride=2)(torch.zeros(1, 64, 16, 16)).shape
+    torch.Size([1, 128, 8, 8])
     """
 
     expansion = 1
@@ -49,6 +55,12 @@ class Bottleneck(nn.Module):
         Channels of the input, and of the convolution in the middle; four times as many come out.
     stride : int
         Of the convolution in the middle, and of the shortcut's where there is one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fastwsi.nn.Bottleneck(256, 64)(torch.zeros(1, 256, 16, 16)).shape
+    torch.Size([1, 256, 16, 16])
     """
 
     expansion = 4
