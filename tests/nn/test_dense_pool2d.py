@@ -236,3 +236,12 @@ def test_what_alpha_was_checked_against_is_fixed(name):
     with pytest.raises(AttributeError):
         setattr(pool, name, (3, 3))
     assert (pool.window, pool.train_stride, pool.eval().stride) == ((4, 4), (4, 4), (2, 2))
+
+
+def test_symbolic_tracing_records_the_call_of_the_mode():
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), nn.DensePool2d(4, 4, alpha=2)).eval()
+    traced = torch.fx.symbolic_trace(model)
+    x = torch.randn(1, 1, 14, 18)
+    assert torch.equal(traced(x), model(x))
+    (call,) = (node for node in traced.graph.nodes if node.op == "call_function")
+    assert call.args[1:] == ((4, 4), (2, 2))

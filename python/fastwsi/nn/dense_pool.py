@@ -9,6 +9,8 @@ import torch
 
 from fastwsi.kernels.pooling import dense_pool, pair
 
+torch.fx.wrap("dense_pool")  # symbolic tracing records the call instead of looking into it
+
 
 class DensePool2d(torch.nn.Module):
     """Average pooling with one stride for training and a denser one for inference, as in PFA-ScanNet.
