@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -51,6 +50,15 @@ double rounded(double x, DType dtype) {
     return baseline::to_float(brain);
 }
 
+double rounded_threshold(double threshold, const std::string& dtype_name) {
+    FASTWSI_CHECK(!std::isnan(threshold), "threshold: got nan, expected a number");
+    for (const DType dtype : {DType::f16, DType::bf16, DType::f32, DType::f64})
+        if (dtype_name == name_of(dtype)) return rounded(threshold, dtype);
+    FASTWSI_CHECK(false, "dtype_name: got '", dtype_name,
+                  "', expected 'float16', 'bfloat16', 'float32' or 'float64'");
+    return 0;
+}
+
 NmsArgs args_from(const View& map, double radius, double threshold, const std::string& shape) {
     FASTWSI_CHECK_TYPE(is_float(map.dtype), "heatmap: got dtype ", name_of(map.dtype),
                        ", expected float32, float16, bfloat16 or float64");
@@ -68,7 +76,6 @@ NmsArgs args_from(const View& map, double radius, double threshold, const std::s
     args.column_stride = map.stride[2];
     args.region = region_from(radius, shape);
     args.threshold = rounded(threshold, map.dtype);
-    args.max_points = std::numeric_limits<std::int64_t>::max();
     return args;
 }
 
@@ -133,12 +140,12 @@ Detections nms(py::handle map_object, double radius, double threshold, const std
                std::int64_t max_points) {
     const Borrowed map(map_object, "heatmap", Access::read, 0);
     FASTWSI_CHECK(map->device == Device::cpu, "heatmap: got an array on a GPU, expected the CPU");
-    NmsArgs args = args_from(map.view(), radius, threshold, shape);
-    if (max_points >= 0) args.max_points = max_points;
+    FASTWSI_CHECK(max_points >= 0, "max_points: got ", max_points, ", expected at least 0");
+    const NmsArgs args = args_from(map.view(), radius, threshold, shape);
     NmsLists lists;
     {
         const Running running;
-        lists = nms_cpu(args);
+        lists = nms_cpu(args, max_points);
     }
     return {std::move(lists), map->dtype};
 }
@@ -245,6 +252,7 @@ void register_heatmap(py::module_& m) {
           py::arg("y"), py::arg("score"), py::arg("count"), py::arg("stream"));
     m.def("nms_scratch_bytes", &scratch_bytes, py::arg("maps"), py::arg("height"), py::arg("width"),
           py::arg("radius"), py::arg("shape"));
+    m.def("rounded_threshold", &rounded_threshold, py::arg("threshold"), py::arg("dtype_name"));
     m.def(
         "nms_capacity",
         [](std::int64_t height, std::int64_t width, double radius, const std::string& shape) {

@@ -133,7 +133,7 @@ def test_max_points(to_gpu, most):
 
 
 def without_synchronising(run):
-    """What run() gives, an error if torch waits for the GPU in it."""
+    """What run() gives, an error if torch itself waits for the GPU in it: it sees no others' waiting."""
     import torch
 
     torch.cuda.set_sync_debug_mode("error")
@@ -235,21 +235,40 @@ def test_work_is_queued_on_cupy_s_stream():
         assert_same(kernels.nms(on_gpu, 9, 0.2), kernels.nms(array, 9, 0.2))
 
 
-def test_padded_returns_before_the_work_is_done():
+def torch_stream_of(array):
+    """The framework's current stream, as torch knows it."""
     import torch
 
-    on_gpu = torch.from_numpy(heatmap("lesions", (500, 600))).cuda()
-    kernels.nms(on_gpu, 9, 0.2, padded=True)
+    if isinstance(array, torch.Tensor):
+        return torch.cuda.current_stream()
+    cupy = pytest.importorskip("cupy")
+    return torch.cuda.ExternalStream(cupy.cuda.get_current_stream().ptr)
+
+
+@pytest.mark.parametrize("shape", [(500, 600), (3, 90, 110), (2, 0, 7)], ids=str)
+@pytest.mark.parametrize("radius", [9, 0])
+def test_padded_returns_before_the_work_is_done(to_gpu, shape, radius):
+    """Whoever might wait: torch, cupy or native code."""
+    import torch
+
+    array = heatmap("lesions" if 0 not in shape else "zeros", shape)
+    on_gpu = to_gpu(array)
+    stream = torch_stream_of(on_gpu)
+    kernels.nms(on_gpu, radius, 0.2, max_points=50, padded=True)  # kernels are loaded, memory is at hand
     torch.cuda.synchronize()
-    done = torch.cuda.Event()
-    torch.cuda._sleep(2_000_000_000)  # about a second
+    slept = torch.cuda.Event()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(2_000_000_000)  # about a second
+        slept.record()
     start = time.perf_counter()
-    without_synchronising(lambda: kernels.nms(on_gpu, 9, 0.2, padded=True))
+    found = kernels.nms(on_gpu, radius, 0.2, max_points=50, padded=True)
     elapsed = time.perf_counter() - start
-    done.record()
-    assert not done.query()
+    assert not slept.query()
     assert elapsed < 0.2
     torch.cuda.synchronize()
+    expected = kernels.nms(array, radius, 0.2, max_points=50, padded=True)
+    np.testing.assert_array_equal(to_host(found.count), expected.count)
+    np.testing.assert_array_equal(to_host(found.x), expected.x)
 
 
 @pytest.mark.parametrize("kind", ["normal", "few", "plateau", "checkerboard", "lesions", "odd", "zeros"])

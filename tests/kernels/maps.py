@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -51,5 +53,9 @@ def as_input(array, dtype, backend, layout):
 
 
 def as_threshold(threshold, dtype):
-    """The threshold that a reference in float32 needs for bfloat16."""
-    return torch.tensor(threshold).to(torch.bfloat16).item() if dtype == "bfloat16" else threshold
+    """The threshold that a reference in float32 needs for bfloat16: rounded once, ties to even."""
+    if dtype != "bfloat16" or math.isinf(threshold):
+        return threshold
+    step = max(math.frexp(threshold)[1] - 8, -133)  # eight bits, or what is left of them near zero
+    rounded = math.ldexp(round(math.ldexp(threshold, -step)), step)
+    return math.copysign(math.inf, rounded) if abs(rounded) >= 2.0**128 else rounded

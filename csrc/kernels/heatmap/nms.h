@@ -15,8 +15,7 @@ struct NmsArgs {
     std::int64_t maps, height, width;
     std::int64_t map_stride, row_stride, column_stride;  // bytes
     NmsRegion region;
-    double threshold;         // a number of the map's dtype; not NaN
-    std::int64_t max_points;  // of each map
+    double threshold;  // a number of the map's dtype; not NaN
 };
 
 struct NmsDetection {
@@ -24,12 +23,16 @@ struct NmsDetection {
     std::uint64_t score;  // the cell's own bytes, first
 };
 
-// One list per map, each in the order reported.
+// A map may change while it is read, by another thread's hand: what is found is anything then, but memory is
+// safe and the work ends.
+
+// One list per map, each in the order reported; no lists where maps have no cells.
 using NmsLists = std::vector<std::vector<NmsDetection>>;
 
-NmsLists nms_cpu(const NmsArgs& args);
+NmsLists nms_cpu(const NmsArgs& args, std::int64_t max_points);  // of each map
 
-// On the device, detections come in no order. max_points is left to nms_read_cuda.
+// On the device, detections come in no order. A changing map may give counts above the capacity, of which
+// the lists hold as many as they can.
 struct NmsDevice {
     std::int64_t* order;    // (maps, capacity): NmsKey::order, kNmsNone beyond the count
     std::int64_t* place;    // likewise

@@ -112,9 +112,13 @@ struct Tiles {
         return {room, kNmsTileWidth * item, height, width};
     }
 
-    // The key of the best cell alive, of which there is one.
-    NmsKey search(const Cells& at, std::int64_t y, std::int64_t x, const std::uint32_t* bits) const {
+    // The key of the best of a tile's living cells. Where the search fails, none lives any more.
+    NmsKey search(const Cells& at, std::int64_t y, std::int64_t x, std::uint32_t* bits) const {
         const NmsBest found = code.search(at.first, at.stride, at.rows, bits);
+        if (found.row < 0) {
+            std::memset(bits, 0, static_cast<std::size_t>(rows) * sizeof *bits);
+            return {kNmsNone, kNmsNone};
+        }
         return {baseline::nms_order(found.value), nms_place(y + found.row, x + found.column)};
     }
     void fill_tile(std::int64_t map, std::int64_t y, std::int64_t x, std::int64_t tile) {
@@ -233,10 +237,12 @@ void report_greedily(Tiles& tiles, std::int64_t map, std::int64_t most, Heap hea
         const std::int64_t top = tile_y << tiles.shift, start = tile_x * kNmsTileWidth;
         std::uint32_t any = 0;
         for (int r = 0; r < tiles.rows; ++r) any |= words[r];
-        if (any == 0) {
+        NmsKey next = {kNmsNone, kNmsNone};
+        if (any != 0) next = tiles.search(tiles.cells(map, top, start, room), top, start, words);
+        if (next.order == kNmsNone) {
             heap.drop_first();
         } else {
-            heap.replace_first(tiles.search(tiles.cells(map, top, start, room), top, start, words));
+            heap.replace_first(next);
         }
     }
 }
@@ -271,16 +277,18 @@ Heap gather_heap(Tiles& tiles, std::int64_t map) {
 
 }  // namespace
 
-NmsLists nms_cpu(const NmsArgs& args) {
+NmsLists nms_cpu(const NmsArgs& args, std::int64_t max_points) {
+    if (args.height == 0 || args.width == 0) return {};
     NmsLists lists(static_cast<std::size_t>(args.maps));
-    if (args.maps == 0 || args.height == 0 || args.width == 0) return lists;
+    if (args.maps == 0) return lists;
     Tiles tiles(args);
     tiles.fill();
-    // All memory is taken here: tasks must not throw.
+    // All memory is taken here: tasks must not throw. How much hangs on which cells live and on the region
+    // alone, not on values, which may change.
     const bool alone = baseline::nms_alone(args.region);
     const std::int64_t tile_most = baseline::nms_most(tiles.rows, kNmsTileWidth, args.region);
     const std::int64_t map_most =
-        std::min(args.max_points, baseline::nms_most(args.height, args.width, args.region));
+        std::min(max_points, baseline::nms_most(args.height, args.width, args.region));
     std::vector<std::vector<NmsKey>> keys(lists.size());
     std::vector<Heap> heaps;
     for (std::int64_t map = 0; map < args.maps; ++map) {

@@ -14,9 +14,10 @@ namespace {
 __device__ void report(const Launch& launch, unsigned tile, const NmsKey& key) {
     const unsigned map = map_of(launch.tiles, tile);
     unsigned long long* const count = reinterpret_cast<unsigned long long*>(launch.out.count + map);
-    const std::int64_t slot = map * launch.out.capacity + static_cast<std::int64_t>(atomicAdd(count, 1ull));
-    launch.out.order[slot] = key.order;
-    launch.out.place[slot] = key.place;
+    const std::int64_t index = static_cast<std::int64_t>(atomicAdd(count, 1ull));
+    if (index >= launch.out.capacity) return;  // the map changes: see NmsDevice
+    launch.out.order[map * launch.out.capacity + index] = key.order;
+    launch.out.place[map * launch.out.capacity + index] = key.place;
 }
 
 // Empties the lists and counts. Runs before everything else.

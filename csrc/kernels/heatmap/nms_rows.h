@@ -16,7 +16,8 @@ using NmsFind = void(const char* first, std::int64_t stride, int rows, int tiles
 using NmsAbove = bool(const char* tile, std::int64_t stride, int rows, double threshold,
                       std::uint32_t* words);
 
-// The largest of the cells whose bits are set, at least one and none of them NaN; of equals the first.
+// The largest of the cells whose bits are set, at least one; of equals the first. Row and column are -1 where
+// none is found, since cells have turned NaN or have changed during the search.
 struct NmsBest {
     double value;
     int row, column;

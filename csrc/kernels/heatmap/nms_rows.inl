@@ -155,7 +155,7 @@ FASTWSI_INLINE NmsBest search_tile(const char* tile, std::int64_t stride, int ro
         equal &= words[y];
         if (equal != 0) return {static_cast<double>(value), y, __builtin_ctz(equal)};
     }
-    return {static_cast<double>(value), -1, -1};  // not reached: some cell has the value
+    return {static_cast<double>(value), -1, -1};
 }
 
 template <class T>

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastwsi import _arrays, _core
+from fastwsi import _arrays, _core, _devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def nms(
         map. With ``padded`` PaddedDetections, of shape (capacity,) or (N, capacity) and count () or (N,),
         where the capacity is ``nms_capacity(height, width, radius, shape)`` or ``max_points`` if that is
         less. No gradient flows. On a GPU all is done there; without ``padded`` the call waits for the
-        count, once. Under torch.compile it breaks the graph.
+        count, once. Under torch.compile it breaks the graph; torch.export refuses it.
 
     Examples
     --------
@@ -105,7 +106,20 @@ def nms(
     if _arrays.is_compiling():
         from fastwsi.kernels.heatmap_torch_ops import nms_outside_the_graph  # noqa: PLC0415
 
-        return nms_outside_the_graph(heatmap, radius, threshold, shape, max_points, padded=padded)
+        return nms_outside_the_graph(heatmap, radius, threshold, shape, max_points, padded)
+    return nms_eagerly(heatmap, radius, threshold, shape, max_points, padded)
+
+
+def nms_eagerly(
+    heatmap: Any, radius: float, threshold: float, shape: str, max_points: int | None, padded: bool
+) -> Any:
+    """Do what `nms` says, whether or not torch traces its caller.
+
+    Examples
+    --------
+    >>> nms_eagerly(np.eye(2), 3, 0.5, "disc", None, False)["x"].tolist()
+    [0]
+    """
     framework = _arrays.framework_of(heatmap, "heatmap")
     dtype = _arrays.dtype_name(heatmap)
     if dtype not in _DTYPES:
@@ -120,7 +134,7 @@ def nms(
         raise ValueError("threshold: got nan, expected a number")
     plain = _arrays.plain(heatmap)
     batch = plain if len(sides) == 3 else plain[None]
-    run = _on_gpu if _arrays.is_gpu(batch) else _on_cpu
+    run = _without_cells if capacity == 0 else _on_gpu if _arrays.is_gpu(batch) else _on_cpu
     found = run(batch, float(radius), level, shape, most, padded)
     if isinstance(found, PaddedDetections):
         if len(sides) == 3:
@@ -149,6 +163,17 @@ def nms_capacity(height: int, width: int, radius: float, shape: str = "disc") ->
     if max(sides) > _MAX_SIDE:
         raise ValueError(f"height and width: got {sides[0]} and {sides[1]}, expected at most {_MAX_SIDE}")
     return _core.nms_capacity(*sides, reach, shape)
+
+
+def _without_cells(batch: Any, *args: Any) -> PaddedDetections | list[Detections]:
+    """No work and, where padded, next to no memory, however many maps there are."""
+    padded, maps = args[-1], int(batch.shape[0])
+    if not padded:
+        return [Detections(*_room(batch, (0,))) for _ in range(maps)]
+    count = _devices.zeros(batch, (maps,), "int64")
+    if isinstance(count, np.ndarray) and not isinstance(batch, np.ndarray):
+        count = sys.modules["torch"].from_numpy(count)
+    return PaddedDetections(*_room(batch, (maps, 0)), count)
 
 
 def _on_cpu(
