@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastwsi import _arrays, _ndimage
-from fastwsi.kernels.smoothing import check_map
+from fastwsi import _arrays, _ndimage, _numbers
+from fastwsi.kernels.graph_breaks import outside_graphs
+from fastwsi.kernels.heatmap import check_heatmap
 
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
@@ -49,6 +49,7 @@ class Components(NamedTuple):
     centre_y: Any
 
 
+@outside_graphs
 def components(heatmap: Array, threshold: float, *, connectivity: int = 8) -> Any:
     """Find the connected components of the cells strictly above a threshold.
 
@@ -76,14 +77,15 @@ def components(heatmap: Array, threshold: float, *, connectivity: int = 8) -> An
     >>> found["x"].tolist(), found["area"].tolist(), found["mean"].round(2).tolist()
     ([0, 3], [2, 1], [0.8, 0.6])
     """
-    check_map(heatmap, "heatmap")
-    if isinstance(connectivity, bool) or connectivity not in (4, 8):
+    dtype = check_heatmap(heatmap)
+    neighbours = _numbers.whole(connectivity, "connectivity")
+    if neighbours not in (4, 8):
         raise ValueError(f"connectivity: got {connectivity!r}, expected 4 or 8")
-    limit = rounded_threshold(threshold, _arrays.dtype_name(heatmap))
+    limit = rounded_threshold(threshold, dtype)
     with _ndimage.opened(heatmap, "heatmap", "components") as image:
         if image.array.ndim == 2:
-            return _components_of(image, image.array, limit, connectivity)
-        return [_components_of(image, each, limit, connectivity) for each in image.array]
+            return _components_of(image, image.array, limit, neighbours)
+        return [_components_of(image, each, limit, neighbours) for each in image.array]
 
 
 def rounded_threshold(threshold: Any, dtype: str) -> float:
@@ -94,18 +96,22 @@ def rounded_threshold(threshold: Any, dtype: str) -> float:
     >>> rounded_threshold(0.1, "bfloat16"), rounded_threshold(1e9, "float16")
     (0.10009765625, inf)
     """
-    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
-        raise TypeError(f"threshold: got {threshold!r}, expected a number")
-    if math.isnan(threshold):
+    level = _numbers.real(threshold, "threshold")
+    if math.isnan(level):
         raise ValueError("threshold: got nan, expected a number to compare with")
-    with np.errstate(over="ignore"):
-        if dtype != "bfloat16":
-            return float(np.dtype(dtype).type(threshold))
-        # To the nearest of the float32 whose lower half is zero, ties to the even one.
-        bits = int(np.float32(threshold).view(np.uint32))
-        if not math.isinf(threshold):
-            bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
-        return float(np.uint32(bits).view(np.float32))
+    return _rounded(level, dtype)
+
+
+def _rounded(level: float, dtype: str) -> float:
+    """Round once: by way of float32, what is just beyond the middle of two bfloat16 may go to the other."""
+    if dtype != "bfloat16":
+        with np.errstate(over="ignore"):
+            return float(np.dtype(dtype).type(level))
+    if not math.isfinite(level):
+        return level
+    step = max(math.frexp(level)[1] - 8, -133)  # of 8 bits, or of the smallest number
+    rounded = math.ldexp(round(math.ldexp(level, -step)), step)
+    return rounded if abs(rounded) < 2.0**128 else math.copysign(math.inf, rounded)
 
 
 def _components_of(image: _ndimage.NdImage, values: Any, threshold: float, connectivity: int) -> Any:
