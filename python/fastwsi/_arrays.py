@@ -60,6 +60,19 @@ def _numpy_dtype_name(dtype: np.dtype[Any]) -> str:
     return str(dtype)
 
 
+def check_dense(array: Any, name: str) -> None:
+    """TypeError unless this is an array, and no sparse or quantized tensor.
+
+    Examples
+    --------
+    >>> check_dense(np.zeros(3), "x")
+    """
+    if framework_of(array, name) != "torch":
+        return
+    if array.layout != sys.modules["torch"].strided or array.is_quantized:
+        raise TypeError(f"{name}: got a sparse or quantized tensor, expected a dense one of plain numbers")
+
+
 def normalise_dtype(dtype: Any, name: str) -> str:
     """Return the name of a dtype given as a string, a numpy dtype or a torch dtype.
 
@@ -188,10 +201,7 @@ def carrier(array: Any, name: str) -> Any:
     dtype = array.dtype
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
-        if array.layout != torch.strided or array.is_quantized:
-            raise TypeError(
-                f"{name}: got a sparse or quantized tensor, expected a dense one of plain numbers"
-            )
+        check_dense(array, name)
         array = array.detach().resolve_conj().resolve_neg()
         wide = dtype.itemsize not in _CARRIERS
         return torch.view_as_real(array) if wide else array.view(getattr(torch, _CARRIERS[dtype.itemsize]))

@@ -86,10 +86,16 @@ def snapshot(array: Any, like: Any) -> Any:
         return array.copy()
 
 
+_PER_THREAD = 2  # the number of every thread's own default stream
+
+
 class StreamOrder:
     """Puts work on memory that several streams use in the order in which it is given, ``with`` by ``with``.
 
-    Streams wait for each other; the host waits for none. Does nothing on the CPU. Not thread-safe.
+    Streams wait for each other; the host waits for none of them, until the end. Every turn waits for the one
+    before, though the stream seem the same: a number is that of another stream once the first is destroyed,
+    and that of the per-thread default stream is another stream's in each thread. Does nothing on the CPU. Not
+    thread-safe.
 
     Parameters
     ----------
@@ -105,26 +111,31 @@ class StreamOrder:
 
     def __init__(self, array: Any) -> None:
         self._array: Any = array if _arrays.is_gpu(array) else None
-        self._event: Any = None
-        self._last = 0
-        if self._array is not None:
-            self._home = self._current()
-            self._mark(self._home)
-
-    def __enter__(self) -> None:
         if self._array is None:
             return
-        if _arrays.stream_of(self._array) != self._last:
+        if _arrays.framework_of(array, "array") == "torch":
+            self._event: Any = sys.modules["torch"].cuda.Event()
+        else:
+            with array.device:
+                self._event = sys.modules["cupy"].cuda.Event(disable_timing=True)
+        self._home = self._current()
+        self._home_differs = _arrays.stream_of(array) == _PER_THREAD
+        self._event.record(self._home)
+
+    def __enter__(self) -> None:
+        if self._array is not None:
             self._current().wait_event(self._event)
 
     def __exit__(self, *_: object) -> None:
         if self._array is not None:
-            self._mark(self._current())
+            self._event.record(self._current())
 
     def release(self) -> None:
         """Let go of the memory: whoever is given it next, on the stream it came from, finds the work done."""
         if self._array is not None:
-            if self._last != self._home_number:
+            if self._home_differs:
+                self._event.synchronize()  # the stream it came from cannot be named in another thread
+            else:
                 self._home.wait_event(self._event)
             self._array = None
 
@@ -133,15 +144,3 @@ class StreamOrder:
             return sys.modules["torch"].cuda.current_stream(self._array.device)
         with self._array.device:
             return sys.modules["cupy"].cuda.get_current_stream()
-
-    def _mark(self, stream: Any) -> None:
-        """Record on a stream that the work given so far ends here."""
-        if self._event is None:
-            self._home_number = _arrays.stream_of(self._array)
-            if _arrays.framework_of(self._array, "array") == "torch":
-                self._event = sys.modules["torch"].cuda.Event()
-            else:
-                with self._array.device:
-                    self._event = sys.modules["cupy"].cuda.Event(disable_timing=True)
-        self._event.record(stream)
-        self._last = _arrays.stream_of(self._array)

@@ -1,8 +1,10 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files that no reader meets half of, and files whose space is certain."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -32,3 +34,33 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def reserve(path: Path, size: int) -> None:
+    r"""Make a new file of ``size`` zero bytes that has its space on the disk, for mapping into memory.
+
+    Writing to a mapped file whose disk is full ends the process by a signal; here it is an OSError before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "sums"
+    >>> reserve(path, 5)
+    >>> path.read_bytes()
+    b'\x00\x00\x00\x00\x00'
+    """
+    with path.open("xb") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
+            else:
+                return
+        # macOS has no such call, and neither have some file systems.
+        if shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        zeros = bytes(min(size, 1 << 20))
+        while size > 0:
+            size -= file.write(zeros[:size])

@@ -133,6 +133,35 @@ def test_the_threshold_is_of_the_map_s_own_precision():
     assert len(kernels.components(nan, -math.inf)) == 0
 
 
+def test_thresholds_are_rounded_once():
+    """By way of float32 each would become a tie between two of bfloat16, and the tie go to the even one."""
+    above, below = 1 + 2.0**-8 + 2.0**-40, 1 + 3 * 2.0**-8 - 2.0**-40  # both of them next to 1 + 2^-7
+    for threshold in (above, below, -above, -below):
+        cells = np.copysign([1.0, 1 + 2.0**-7, 1 + 2.0**-6], threshold)
+        heatmap = torch.tensor(cells[None], dtype=torch.bfloat16)
+        found = kernels.components(heatmap, threshold)
+        assert found.area.tolist() == [1]
+        assert found.x.tolist() == [2 if threshold > 0 else 0]
+    smallest = 2.0**-133
+    heatmap = torch.tensor([[smallest, 0.0]], dtype=torch.float64).bfloat16()
+    for threshold, count in [(smallest / 2, 1), (smallest / 2 * (1 + 2.0**-40), 0), (1e-300, 1)]:
+        assert len(kernels.components(heatmap, threshold).x) == count
+    top = torch.finfo(torch.bfloat16).max
+    heatmap = torch.tensor([[top, float("inf")]]).bfloat16()
+    for threshold, count in [
+        (top, 1),
+        (2.0**128 - 2.0**119, 0),
+        (2.0**128 - 2.0**119 - 2.0**80, 1),
+        (-1e300, 1),
+    ]:
+        assert len(kernels.components(heatmap, threshold).x) == count
+
+
+@pytest.mark.parametrize("threshold", [np.float32(0.5), np.array(0.5), torch.tensor(0.5)], ids=repr)
+def test_thresholds_are_any_number(threshold):
+    assert kernels.components(np.array([[0.25, 0.75]]), threshold)["x"].tolist() == [1]
+
+
 def test_means_are_in_float64():
     heatmap = np.full((300, 300), 0.1, np.float32)
     heatmap[0, 0] = 2.0**24
@@ -166,10 +195,14 @@ WRONG = [
     (TypeError, "heatmap: got dtype uint8, expected", (MAP.astype(np.uint8), 0), {}),
     (TypeError, "heatmap: got list, expected", ([[0.5]], 0), {}),
     (ValueError, "threshold: got nan, expected", (MAP, math.nan), {}),
+    (ValueError, "threshold: got 1000.*, expected a number that fits", (MAP, 10**400), {}),
     (TypeError, "threshold: got '0', expected", (MAP, "0"), {}),
     (TypeError, "threshold: got None, expected", (MAP, None), {}),
     (ValueError, "connectivity: got 6, expected", (MAP, 0), {"connectivity": 6}),
     ((TypeError, ValueError), "connectivity: got '8', expected", (MAP, 0), {"connectivity": "8"}),
+    (TypeError, r"connectivity: got 8\.0, expected", (MAP, 0), {"connectivity": 8.0}),
+    (TypeError, "connectivity: got array.*, expected", (MAP, 0), {"connectivity": np.ones(2)}),
+    (TypeError, "heatmap: got a sparse", (torch.zeros(4, 5).to_sparse(), 0), {}),
 ]
 
 

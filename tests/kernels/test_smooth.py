@@ -85,6 +85,15 @@ def test_no_gradient_flows_and_the_input_stays():
     assert torch.equal(x.detach(), before)
 
 
+def test_a_window_may_be_wider_than_the_map_within_reason():
+    heatmap = np.random.default_rng(0).normal(size=(3, 12))
+    expected = scipy.ndimage.gaussian_filter(heatmap, 250, mode="nearest", truncate=4)
+    np.testing.assert_array_equal(kernels.smooth(heatmap, 250), expected)
+    assert kernels.smooth(np.zeros((1, 11), np.float32), 275).shape == (1, 11)
+    with pytest.raises(ValueError, match=r"sigma and truncate: got 276.*1104 cells.* at most 1100"):
+        kernels.smooth(np.zeros((1, 11), np.float32), 276)
+
+
 MAP = np.zeros((4, 5), np.float32)
 WRONG = [
     (ValueError, r"heatmap: got shape \(5,\), expected", (MAP[0], 1), {}),
@@ -97,7 +106,14 @@ WRONG = [
     (TypeError, "sigma: got '1', expected", (MAP, "1"), {}),
     (TypeError, "sigma: got True, expected", (MAP, True), {}),
     (TypeError, r"sigma: got \(1, 1\), expected", (MAP, (1, 1)), {}),
+    (ValueError, r"sigma and truncate: got 1000000000000\.0 and 4\.0.* expected", (MAP, 1e12), {}),
+    (ValueError, "sigma and truncate: got 1e.300 and 4.0.* expected", (MAP, 1e300), {}),
+    (ValueError, "sigma and truncate: got 1e.300 and 1e.300.* expected", (MAP, 1e300), {"truncate": 1e300}),
+    (ValueError, "sigma and truncate: got 1 and 1e.300.* expected", (MAP, 1), {"truncate": 1e300}),
+    (ValueError, "sigma: got 1000.*, expected a number that fits", (MAP, 10**400), {}),
     (ValueError, "mode: got 'fast', expected", (MAP, 1), {"mode": "fast"}),
+    (ValueError, "mode: got array.*, expected", (MAP, 1), {"mode": np.ones(2)}),
+    (TypeError, "heatmap: got a sparse", (torch.zeros(4, 5).to_sparse(), 1), {}),
     (ValueError, "truncate: got nan, expected", (MAP, 1), {"truncate": math.nan}),
     (ValueError, "truncate: got -1, expected", (MAP, 1), {"truncate": -1}),
     (TypeError, "truncate: got None, expected", (MAP, 1), {"truncate": None}),

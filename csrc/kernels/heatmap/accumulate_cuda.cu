@@ -42,9 +42,10 @@ __global__ void __launch_bounds__(kThreads) accumulate_kernel(const __grid_const
     const std::int64_t block_column = blockIdx.x - block_row * batch.blocks_across;
     const std::int64_t column = (block_column << column_bits) + (threadIdx.x & ((1u << column_bits) - 1));
     const std::int64_t row = block_row * (kThreads >> column_bits) + (threadIdx.x >> column_bits);
-    const std::int64_t x = batch.left[tile] + column, y = batch.top[tile] + row;
-    if (column >= args.tile_width || row >= args.tile_height) return;
-    if (x < 0 || y < 0 || x >= args.width || y >= args.height) return;
+    const std::int64_t left = batch.left[tile], top = batch.top[tile];
+    const std::int64_t x = (left < 0 ? 0 : left) + column, y = (top < 0 ? 0 : top) + row;
+    if (x >= args.width || y >= args.height) return;
+    if (x - left >= args.tile_width || y - top >= args.tile_height) return;
     const unsigned ux = static_cast<unsigned>(x), uy = static_cast<unsigned>(y);
     for (std::uint64_t rest = batch.before[tile]; rest != 0; rest &= rest - 1)
         if (covers(batch, lowest(rest), ux, uy)) return;
@@ -102,11 +103,11 @@ Batch batch_of(const AccumulateArgs& args, std::int64_t first) {
 
 // Columns of a block, as a power of two: the widest that leaves the fewest threads beside a row's end, and
 // a warp's worth where the row has that many.
-int columns_log2_of(std::int64_t tile_width) {
-    int best = tile_width < 32 ? 0 : 5;
+int columns_log2_of(std::int64_t width) {
+    int best = width < 32 ? 0 : 5;
     std::int64_t best_covered = INT64_MAX;
     for (int bits = best; bits <= 8; ++bits) {
-        const std::int64_t covered = (((tile_width - 1) >> bits) + 1) << bits;
+        const std::int64_t covered = (((width - 1) >> bits) + 1) << bits;
         if (covered <= best_covered) {
             best = bits;
             best_covered = covered;
@@ -117,11 +118,14 @@ int columns_log2_of(std::int64_t tile_width) {
 
 template <class T, class State, bool kMaximum>
 void launch_all(const AccumulateArgs& args, cudaStream_t stream) {
-    const int bits = columns_log2_of(args.tile_width);
+    // Threads for the cells that a tile has on the heatmap, which may be a small part of it.
+    const std::int64_t width = std::min(args.tile_width, args.width);
+    const std::int64_t height = std::min(args.tile_height, args.height);
+    const int bits = columns_log2_of(width);
     const std::int64_t rows = kThreads >> bits;
-    const std::int64_t across = ((args.tile_width - 1) >> bits) + 1, down = (args.tile_height - 1) / rows + 1;
-    FASTWSI_CHECK(across * down <= INT32_MAX, "tiles: got ", args.tile_width, " x ", args.tile_height,
-                  " cells, expected fewer");
+    const std::int64_t across = ((width - 1) >> bits) + 1, down = (height - 1) / rows + 1;
+    FASTWSI_CHECK(across * down <= INT32_MAX, "tiles: got ", width, " x ", height,
+                  " cells on the heatmap, expected fewer");
     for (std::int64_t first = 0; first < args.count; first += kBatch) {
         Batch batch = batch_of(args, first);
         batch.columns_log2 = bits;

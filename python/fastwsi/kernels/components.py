@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastwsi import _arrays, _ndimage
-from fastwsi.kernels.smoothing import check_map
+from fastwsi import _arrays, _core, _ndimage, _numbers
+from fastwsi.kernels.graph_breaks import outside_graphs
+from fastwsi.kernels.heatmap import check_heatmap
 
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
@@ -49,6 +49,7 @@ class Components(NamedTuple):
     centre_y: Any
 
 
+@outside_graphs
 def components(heatmap: Array, threshold: float, *, connectivity: int = 8) -> Any:
     """Find the connected components of the cells strictly above a threshold.
 
@@ -76,36 +77,18 @@ def components(heatmap: Array, threshold: float, *, connectivity: int = 8) -> An
     >>> found["x"].tolist(), found["area"].tolist(), found["mean"].round(2).tolist()
     ([0, 3], [2, 1], [0.8, 0.6])
     """
-    check_map(heatmap, "heatmap")
-    if isinstance(connectivity, bool) or connectivity not in (4, 8):
+    dtype = check_heatmap(heatmap)
+    neighbours = _numbers.whole(connectivity, "connectivity")
+    if neighbours not in (4, 8):
         raise ValueError(f"connectivity: got {connectivity!r}, expected 4 or 8")
-    limit = rounded_threshold(threshold, _arrays.dtype_name(heatmap))
+    level = _numbers.real(threshold, "threshold")
+    if math.isnan(level):
+        raise ValueError("threshold: got nan, expected a number to compare with")
+    limit = _core.rounded_threshold(level, dtype)
     with _ndimage.opened(heatmap, "heatmap", "components") as image:
         if image.array.ndim == 2:
-            return _components_of(image, image.array, limit, connectivity)
-        return [_components_of(image, each, limit, connectivity) for each in image.array]
-
-
-def rounded_threshold(threshold: Any, dtype: str) -> float:
-    """Return a threshold as the nearest number of a heatmap's dtype.
-
-    Examples
-    --------
-    >>> rounded_threshold(0.1, "bfloat16"), rounded_threshold(1e9, "float16")
-    (0.10009765625, inf)
-    """
-    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
-        raise TypeError(f"threshold: got {threshold!r}, expected a number")
-    if math.isnan(threshold):
-        raise ValueError("threshold: got nan, expected a number to compare with")
-    with np.errstate(over="ignore"):
-        if dtype != "bfloat16":
-            return float(np.dtype(dtype).type(threshold))
-        # To the nearest of the float32 whose lower half is zero, ties to the even one.
-        bits = int(np.float32(threshold).view(np.uint32))
-        if not math.isinf(threshold):
-            bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
-        return float(np.uint32(bits).view(np.float32))
+            return _components_of(image, image.array, limit, neighbours)
+        return [_components_of(image, each, limit, neighbours) for each in image.array]
 
 
 def _components_of(image: _ndimage.NdImage, values: Any, threshold: float, connectivity: int) -> Any:

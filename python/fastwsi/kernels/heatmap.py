@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import operator
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastwsi import _arrays, _core, _devices
+from fastwsi import _arrays, _core, _devices, _numbers
+from fastwsi.kernels.graph_breaks import outside_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_DTYPES = ("float32", "float16", "bfloat16", "float64")
 _SHAPES = ("disc", "square", "square_halfopen")
 _MAX_SIDE = 1 << 30
 
@@ -55,6 +55,7 @@ class PaddedDetections(NamedTuple):
     count: Any
 
 
+@outside_graphs
 def nms(
     heatmap: Any,
     radius: float,
@@ -103,33 +104,12 @@ def nms(
     >>> peaks["x"].tolist(), peaks["y"].tolist(), peaks["score"].dtype.name
     ([5, 7], [4, 20], 'float32')
     """
-    if _arrays.is_compiling():
-        from fastwsi.kernels.heatmap_torch_ops import nms_outside_the_graph  # noqa: PLC0415
-
-        return nms_outside_the_graph(heatmap, radius, threshold, shape, max_points, padded)
-    return nms_eagerly(heatmap, radius, threshold, shape, max_points, padded)
-
-
-def nms_eagerly(
-    heatmap: Any, radius: float, threshold: float, shape: str, max_points: int | None, padded: bool
-) -> Any:
-    """Do what `nms` says, whether or not torch traces its caller.
-
-    Examples
-    --------
-    >>> nms_eagerly(np.eye(2), 3, 0.5, "disc", None, False)["x"].tolist()
-    [0]
-    """
+    check_heatmap(heatmap)
     framework = _arrays.framework_of(heatmap, "heatmap")
-    dtype = _arrays.dtype_name(heatmap)
-    if dtype not in _DTYPES:
-        raise TypeError(f"heatmap: got dtype {dtype}, expected one of {', '.join(_DTYPES)}")
     sides = tuple(heatmap.shape)
-    if len(sides) not in (2, 3):
-        raise ValueError(f"heatmap: got shape {sides}, expected (height, width) or (N, height, width)")
     capacity = nms_capacity(sides[-2], sides[-1], radius, shape)
-    most = capacity if max_points is None else min(capacity, _whole(max_points, "max_points", 1))
-    level = _number(threshold, "threshold")
+    most = capacity if max_points is None else min(capacity, _numbers.whole(max_points, "max_points", 1))
+    level = _numbers.real(threshold, "threshold")
     if math.isnan(level):
         raise ValueError("threshold: got nan, expected a number")
     plain = _arrays.plain(heatmap)
@@ -154,15 +134,32 @@ def nms_capacity(height: int, width: int, radius: float, shape: str = "disc") ->
     >>> fastwsi.kernels.nms_capacity(100, 200, radius=12), fastwsi.kernels.nms_capacity(2, 3, radius=0)
     (276, 6)
     """
-    reach = _number(radius, "radius")
-    if not math.isfinite(reach) or reach < 0:
-        raise ValueError(f"radius: got {radius}, expected a finite number >= 0")
-    if shape not in _SHAPES:
+    reach = _numbers.finite(radius, "radius", 0)
+    if not isinstance(shape, str) or shape not in _SHAPES:
         raise ValueError(f"shape: got {shape!r}, expected one of {', '.join(_SHAPES)}")
-    sides = _whole(height, "height", 0), _whole(width, "width", 0)
+    sides = _numbers.whole(height, "height", 0), _numbers.whole(width, "width", 0)
     if max(sides) > _MAX_SIDE:
         raise ValueError(f"height and width: got {sides[0]} and {sides[1]}, expected at most {_MAX_SIDE}")
     return _core.nms_capacity(*sides, reach, shape)
+
+
+def check_heatmap(heatmap: Any) -> str:
+    """Raise unless an array is a heatmap or a batch of them; return the name of its dtype.
+
+    Examples
+    --------
+    >>> check_heatmap(np.zeros((2, 3)))
+    'float64'
+    """
+    _arrays.check_dense(heatmap, "heatmap")
+    dtype = _arrays.dtype_name(heatmap)
+    if dtype not in _DTYPES:
+        raise TypeError(f"heatmap: got dtype {dtype}, expected one of {', '.join(_DTYPES)}")
+    if len(heatmap.shape) not in (2, 3):
+        raise ValueError(
+            f"heatmap: got shape {tuple(heatmap.shape)}, expected (height, width) or (batch, height, width)"
+        )
+    return dtype
 
 
 def _without_cells(batch: Any, *args: Any) -> PaddedDetections | list[Detections]:
@@ -227,26 +224,3 @@ def _structured(found: Detections) -> np.ndarray[Any, Any]:
     for name in ("x", "y", "score"):
         table[name] = getattr(found, name)
     return table
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool | np.bool_ | str | bytes):
-        raise TypeError(f"{name}: got {value!r}, expected a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r}, expected a number") from None
-    except OverflowError:
-        raise ValueError(f"{name}: got {value!r}, expected a number that fits float64") from None
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name}: got {value!r}, expected an int")
-    if number < least:
-        raise ValueError(f"{name}: got {value!r}, expected at least {least}")
-    return number

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastwsi import _arrays, _core, _layout
+from fastwsi import _arrays, _core, _layout, _numbers
 
 if TYPE_CHECKING:
     from fastwsi._arrays import Array
@@ -91,9 +90,7 @@ def pair(value: int | Sequence[int], name: str) -> list[int]:
     """Return a number for both directions, or two, as two; errors name the argument."""
     given = value if isinstance(value, Sequence) else (value, value)
     try:
-        if any(isinstance(v, bool) for v in given):
-            raise TypeError  # as for what has no index
-        numbers = [operator.index(v) for v in given]
+        numbers = [_numbers.whole(v, name) for v in given]
     except TypeError:
         raise TypeError(f"{name}: got {value!r}, expected an integer or two, (height, width)") from None
     if len(numbers) != 2 or min(numbers) < 1:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastwsi import _arrays, _core, _devices
+from fastwsi import _arrays, _core, _devices, _numbers
+from fastwsi.kernels.graph_breaks import outside_graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fastwsi._arrays import Array
 
 TILE_DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -19,6 +18,7 @@ HEATMAP_DTYPES = ("float32", "float16")
 MODES = ("mean", "max")
 
 
+@outside_graphs
 def accumulate(
     state: Array,
     count: Array,
@@ -48,7 +48,8 @@ def accumulate(
     Notes
     -----
     Sum and error together are exact where the values of a cell lie within a factor of 2^60 of each other
-    (float64 tiles: of 2^30), for up to 4096 tiles over it; the order of the tiles then has no influence.
+    (float64 tiles: of 2^30) and no sum of some of them passes 1.8e308, for up to 4096 tiles over it; the
+    order of the tiles then has no influence.
     On a GPU this only queues work on the current stream. Not for two threads at once on one state.
 
     Examples
@@ -74,6 +75,7 @@ def accumulate(
     _arrays.mark_written(count)
 
 
+@outside_graphs
 def average(
     state: Array, count: Array, out: Array | None = None, dtype: str = "float32", empty: float = 0.0
 ) -> Array:
@@ -120,18 +122,16 @@ def finish(state: Any, count: Any, out: Any, shape: tuple[int, ...], empty: Any,
         raise TypeError(f"out: got dtype {_arrays.dtype_name(out)}, expected {' or '.join(HEATMAP_DTYPES)}")
     if tuple(out.shape) != shape:
         raise ValueError(f"out: got shape {tuple(out.shape)}, expected {shape}")
-    if isinstance(empty, bool) or not isinstance(empty, numbers.Real):
-        raise TypeError(f"empty: got {empty!r}, expected a number")
-    _core.average(state, count, out, float(empty), maximum, _arrays.stream_of(state))
+    _core.average(state, count, out, _numbers.real(empty, "empty"), maximum, _arrays.stream_of(state))
     _arrays.mark_written(out)
     return out
 
 
 def is_maximum(mode: Any) -> bool:
     """Tell whether a mode is "max"; ValueError where it is neither."""
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
-    return bool(mode == "max")
+    return mode == "max"
 
 
 def heatmap_dtype(dtype: Any) -> str:
@@ -173,6 +173,7 @@ def _check_state(state: Any, count: Any, maximum: bool) -> int | None:
 
 def _check_tiles(tiles: Any, state: Any, channels: int | None) -> Any:
     """Raise unless tiles suit the state; return them as a batch."""
+    _arrays.check_dense(tiles, "tiles")
     _devices.check_beside(tiles, state, "tiles", "state")
     if _arrays.dtype_name(tiles) not in TILE_DTYPES:
         raise TypeError(
@@ -201,9 +202,11 @@ def _positions(values: Any, name: str, batch: int | None) -> list[int]:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name}: got {values!r}, expected integers") from None
-    nothing = array.size == 0 and isinstance(values, (list, tuple))  # numpy's dtype of it is float64
-    if array.dtype.kind not in "iu" and not nothing:
-        raise TypeError(f"{name}: got {array.dtype} of shape {array.shape}, expected integers")
+    # numpy makes 1 of True among integers, and float64 of nothing.
+    mixed = isinstance(values, Sequence) and not {bool, np.bool_}.isdisjoint(map(type, values))
+    if mixed or (array.dtype.kind not in "iu" and array.size):
+        got = "bools" if mixed else array.dtype
+        raise TypeError(f"{name}: got {got} of shape {array.shape}, expected integers")
     if batch is None:
         if array.ndim:
             raise ValueError(f"{name}: got shape {array.shape}, expected one integer for one tile")

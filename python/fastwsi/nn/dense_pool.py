@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 
 import torch
 
+from fastwsi import _numbers
 from fastwsi.kernels.pooling import dense_pool, pair
 
 torch.fx.wrap("dense_pool")  # symbolic tracing records the call instead of looking into it
@@ -87,9 +87,7 @@ class DensePool2d(torch.nn.Module):
         >>> fastwsi.nn.DensePool2d(32, train_stride=32).checked(16)
         16
         """
-        if isinstance(alpha, bool) or not hasattr(alpha, "__index__"):
-            raise TypeError(f"alpha: got {alpha!r}, expected an integer or None")
-        value = operator.index(alpha)
+        value = _numbers.whole(alpha, "alpha")
         for stride in self.train_stride:
             if value < 1 or stride % value:
                 raise ValueError(f"alpha: got {value}, expected a divisor of the training stride {stride}")
