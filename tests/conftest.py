@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 import pytest
+
+with suppress(ImportError):
+    from hypothesis import settings
+
+    # No deadline: a first call may import torch's compiler, which takes seconds. The same examples every time
+    # where CI is set, so that what passes once passes again; others everywhere else, to find what those miss.
+    settings.register_profile(
+        "fastwsi",
+        deadline=None,
+        derandomize=bool(os.environ.get("CI")),
+        max_examples=int(os.environ.get("HYPOTHESIS_MAX_EXAMPLES", "100")),
+    )
+    settings.load_profile("fastwsi")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -56,6 +56,8 @@ def as_threshold(threshold, dtype):
     """The threshold that a reference in float32 needs for bfloat16: rounded once, ties to even."""
     if dtype != "bfloat16" or math.isinf(threshold):
         return threshold
+    if abs(threshold) >= 2.0**128:  # beyond which the arithmetic below may leave float64's range
+        return math.copysign(math.inf, threshold)
     step = max(math.frexp(threshold)[1] - 8, -133)  # eight bits, or what is left of them near zero
     rounded = math.ldexp(round(math.ldexp(threshold, -step)), step)
     return math.copysign(math.inf, rounded) if abs(rounded) >= 2.0**128 else rounded

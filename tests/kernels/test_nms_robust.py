@@ -131,6 +131,7 @@ def test_a_threshold_is_rounded_once():
 @example(65520.0)
 @example(2.0**128 - 2.0**119)
 @example(2.0**128 - 2.0**120)
+@example(1.7976931348623157e308)
 @example(2.0**-134)
 @example(-(2.0**-134) * 1.5)
 @example(2.0**-25 * (1 + 2.0**-50))
