@@ -1,0 +1,63 @@
+"""Max pooling as a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from fastwsi.streaming import row_kernels
+from fastwsi.streaming.operations import Operand, Operation, Setting
+from fastwsi.streaming.places import Place, pads_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastwsi.streaming.sums import Sums
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class MaxPooling(Operation):
+    """Max pooling, which remembers of each window only which cell won: a byte each."""
+
+    kernel: Pair = (2, 2)
+    stride: Pair = (2, 2)
+    dilation: Pair = (1, 1)
+
+    keeps_state: ClassVar[bool] = True
+
+    def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:  # noqa: ARG002
+        """Return the channels of the output."""
+        return inputs[0]
+
+    def prepare(self, tensors: dict[Operand, torch.Tensor], setting: Setting) -> Any:  # noqa: ARG002
+        """Return nothing."""
+        return None
+
+    def forward(self, slabs: Sequence[torch.Tensor], place: Place, prepared: Any) -> tuple[torch.Tensor, Any]:  # noqa: ARG002
+        """Pool: (the largest, their places in their windows)."""
+        return row_kernels.max_pool(slabs[0], pads_of(place, 0), self.kernel, self.stride, self.dilation)
+
+    def backward(
+        self,
+        gradient: torch.Tensor,
+        slabs: Sequence[torch.Tensor],
+        place: Place,
+        prepared: Any,  # noqa: ARG002
+        wanted: Sequence[bool],
+        sums: Sums,  # noqa: ARG002
+        state: Any,
+    ) -> list[torch.Tensor | None]:
+        """Give each window's gradient to the cell that won."""
+        if not wanted[0]:
+            return [None]
+        found = torch.empty(
+            slabs[0].shape, dtype=gradient.dtype, device=gradient.device, memory_format=row_kernels.layout_of(gradient)
+        ).zero_()
+        row_kernels.max_pool_backward(
+            gradient, state, pads_of(place, 0), self.kernel, self.stride, self.dilation, found
+        )
+        return [found]

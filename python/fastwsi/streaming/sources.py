@@ -1,0 +1,181 @@
+"""Where an image's rows come from."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from fastwsi import _arrays
+from fastwsi.kernels import augment_patches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """An image that gives its rows on demand: a slide's level, an augmented view, a file.
+
+    It is read from top to bottom, once for the forward pass and once for the backward pass, and must give the
+    same pixels both times.
+
+    Examples
+    --------
+    >>> class Stripes:
+    ...     height, width = 1000, 64
+    ...     def rows(self, top, bottom):
+    ...         return np.repeat(np.arange(top, bottom, dtype=np.uint8), 64 * 3).reshape(-1, 64, 3)
+    >>> isinstance(Stripes(), fastwsi.streaming.RowSource)
+    True
+    """
+
+    @property
+    def height(self) -> int:
+        """Rows of the image."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the image."""
+
+    def rows(self, top: int, bottom: int) -> Any:
+        """Return rows [top, bottom): uint8 or float, shape (bottom - top, width, channels)."""
+
+
+class Scale:
+    """How bytes become a network's input: (x / 255 - mean) / std."""
+
+    def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        if (mean is None) != (std is None):
+            raise ValueError(f"mean, std: got {mean!r} and {std!r}, expected both or neither")
+        self.mean = None if mean is None else tuple(float(value) for value in mean)
+        self.std = None if std is None else tuple(float(value) for value in std)
+        if self.mean is not None and self.std is not None:
+            if len(self.mean) != len(self.std):
+                raise ValueError(f"mean, std: got {len(self.mean)} and {len(self.std)} values, expected as many of each")
+            if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or 0.0 in self.std:
+                raise ValueError(f"mean, std: got {mean!r} and {std!r}, expected finite numbers, std without zeros")
+
+    def __call__(self, images: Any, dtype: torch.dtype, device: torch.device, layout: torch.memory_format) -> torch.Tensor:
+        """Return uint8 or float images (N, rows, columns, C) as (N, C, rows, columns) of a dtype."""
+        if _arrays.dtype_name(images) != "uint8":
+            given = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+            return given.to(device, dtype).permute(0, 3, 1, 2)
+        if self.mean is None or self.std is None:
+            raise TypeError(
+                "image: got uint8 without mean and std; Streamed(trunk, mean=..., std=...) says how bytes become the "
+                "network's input: (x / 255 - mean) / std"
+            )
+        if dtype == torch.float32 and images.shape[3] == 3:
+            channels_last = layout == torch.channels_last
+            given = torch.as_tensor(images).to(device)
+            found: torch.Tensor = augment_patches(
+                given, mean=self.mean, std=self.std, layout="NHWC" if channels_last else "NCHW"
+            )
+            return found.permute(0, 3, 1, 2) if channels_last else found
+        values = torch.as_tensor(np.asarray(images) if not isinstance(images, torch.Tensor) else images)
+        values = values.to(device).permute(0, 3, 1, 2).to(dtype) / 255
+        mean = torch.tensor(self.mean, dtype=dtype, device=device)[:, None, None]
+        std = torch.tensor(self.std, dtype=dtype, device=device)[:, None, None]
+        return (values - mean) / std
+
+
+class Image:
+    """One of the kinds of image that `Streamed` takes, read as tensors of rows and columns.
+
+    Parameters
+    ----------
+    given : array, tensor or RowSource
+        uint8 or float rows (H, W, C) or (N, H, W, C) of numpy's kind (memmap and zarr too), uint8 tensors of the
+        same shapes, float tensors (N, C, H, W), or a RowSource.
+    scale : Scale
+    """
+
+    def __init__(self, given: Any, scale: Scale) -> None:
+        self._given, self._scale = given, scale
+        if isinstance(given, torch.Tensor) and given.is_floating_point():
+            if given.dim() != 4:
+                raise ValueError(f"image: got a float tensor of shape {tuple(given.shape)}, expected (N, C, H, W)")
+            self.images, self.channels, self.height, self.width = given.shape
+            self._read = self._of_tensor
+        elif isinstance(given, RowSource) and not hasattr(given, "__array__") and not hasattr(given, "shape"):
+            self.images, self.height, self.width = 1, int(given.height), int(given.width)
+            probe = np.asarray(given.rows(0, 1)) if self.height else np.zeros((1, 0, 0))
+            if probe.ndim != 3 or probe.shape[:2] != (1, self.width):
+                raise ValueError(
+                    f"image: its rows(0, 1) gave shape {probe.shape}, expected (1, {self.width}, channels)"
+                )
+            self.channels = probe.shape[2]
+            self._read = self._of_source
+        elif hasattr(given, "shape") and hasattr(given, "dtype"):
+            if len(given.shape) not in (3, 4):
+                raise ValueError(f"image: got shape {tuple(given.shape)}, expected (H, W, C) or (N, H, W, C)")
+            self.images = given.shape[0] if len(given.shape) == 4 else 1
+            self.height, self.width, self.channels = (int(size) for size in given.shape[-3:])
+            self._read = self._of_array
+        else:
+            raise TypeError(
+                f"image: got {type(given).__name__}, expected uint8 (H, W, C), a float tensor (N, C, H, W), or an object "
+                "with height, width and rows(top, bottom)"
+            )
+
+    @property
+    def tensor(self) -> torch.Tensor | None:
+        """The image where it is a float tensor, which may want a gradient."""
+        return self._given if isinstance(self._given, torch.Tensor) and self._given.is_floating_point() else None
+
+    def read(
+        self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device,
+        layout: torch.memory_format,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return rows and columns as (N, C, rows, columns)."""
+        return self._read(top, bottom, left, right, dtype, device, layout)
+
+    def _of_tensor(self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device, _: Any) -> torch.Tensor:
+        return self._given.detach()[:, :, top:bottom, left:right].to(device, dtype)
+
+    def _of_array(self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device, layout: Any) -> torch.Tensor:
+        part = self._given[..., top:bottom, left:right, :]
+        return self._scale(part if part.ndim == 4 else part[None], dtype, device, layout)
+
+    def _of_source(self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device, layout: Any) -> torch.Tensor:
+        part = self._given.rows(top, bottom)
+        if not isinstance(part, torch.Tensor):
+            part = np.asarray(part)
+        if tuple(part.shape) != (bottom - top, self.width, self.channels):
+            raise ValueError(
+                f"image: its rows({top}, {bottom}) gave shape {tuple(part.shape)}, expected "
+                f"{(bottom - top, self.width, self.channels)}"
+            )
+        return self._scale(part[None, :, left:right], dtype, device, layout)
+
+
+class Witness:
+    """Remembers a checksum of each band in the first reading, and raises where a later one differs.
+
+    Examples
+    --------
+    >>> witness = Witness()
+    >>> witness.see(0, torch.zeros(1, 3, 2, 4))
+    >>> witness.see(0, torch.zeros(1, 3, 2, 4))
+    >>> witness.see(0, torch.ones(1, 3, 2, 4))
+    Traceback (most recent call last):
+    ...
+    RuntimeError: image: row 0 is not the same as in the first reading; a source must give the same pixels each time
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[int, int] = {}
+
+    def see(self, top: int, part: torch.Tensor) -> None:
+        """Look at rows from ``top`` on."""
+        array = part.detach().cpu().numpy()
+        for row in range(array.shape[2]):
+            found = zlib.crc32(np.ascontiguousarray(array[:, :, row]).tobytes())
+            if self._sums.setdefault(top + row, found) != found:
+                raise RuntimeError(
+                    f"image: row {top + row} is not the same as in the first reading; a source must give the same "
+                    "pixels each time"
+                )
