@@ -9,6 +9,10 @@ import torch
 from fastwsi.streaming import row_kernels
 
 
+_SPARSE = 8
+"""Of how many rows of memory one is held where the memory is given back."""
+
+
 class Kind(NamedTuple):
     """What the rows of a map are made of."""
 
@@ -68,12 +72,18 @@ class Rows:
     def drop(self, before: int) -> None:
         """Let go of the rows before one."""
         self.low = max(self.low, min(before, self.high))
+        if self._storage is None or _SPARSE * (self.high - self.low) > self._storage.shape[2]:
+            return
+        # Next to nothing is left of a large piece, which others may use until the next rows come.
+        held = self._storage[:, :, self.low - self._base : self.high - self._base]
+        self._storage = held.clone(memory_format=torch.preserve_format)
+        self._base = self.low
 
     def _make_room(self, count: int, kind: Kind) -> None:
         assert self._storage is not None
         held = self.high - self.low
         if held + count > self._storage.shape[2]:
-            wider = kind.empty(held + count)
+            wider = kind.empty(max(self._capacity, held + count))
             if held:
                 wider[:, :, :held] = self.read(self.low, self.high)
             self._storage = wider

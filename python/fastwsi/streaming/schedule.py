@@ -137,7 +137,6 @@ class Clock:
     rows: Sequence[Span]
     work: Pass
     band: int
-    granules: Sequence[int] = ()
     low: list[int] = field(init=False)
     high: list[int] = field(init=False)
     sent: list[int] = field(init=False)
@@ -145,6 +144,8 @@ class Clock:
     def __post_init__(self) -> None:
         starts = [span.start for span in self.rows]
         self.low, self.high, self.sent = starts.copy(), starts.copy(), starts.copy()
+        image = max(1, self.rows[IMAGE].size)
+        self._most = [-(-self.band * span.size // image) for span in self.rows[1:]]
         self._readers: list[list[tuple[int, int]]] = [[] for _ in self.rows]
         for index, stage in enumerate(self.graph.stages):
             if self.rows[index + 1].length > 0:
@@ -161,26 +162,37 @@ class Clock:
             yield Feed(start, stop)
             for index in stages:
                 yield from self._forward(index)
-            for index in reversed(stages):
-                if index in self.work.active:
-                    yield from self._backward(index)
-            if self.work.image_gradient:
-                yield from self._send()
+            if self.work.active:
+                yield from self._backwards()
 
     def _forward(self, index: int) -> Iterator[Action]:
-        done, last = self.high[index + 1], self.rows[index + 1].stop
+        done = self.high[index + 1]
         ready = self._ready(index)
-        if ready <= done or (ready - done < self._granule(index) and ready < last):
+        if ready <= done:
             return
         self.high[index + 1] = ready
         if index in self.work.runs:
             yield Forward(index, done, ready)
         yield from self._drops({*self.graph.stages[index].inputs, index + 1})
 
+    def _backwards(self) -> Iterator[Action]:
+        """Send gradients as far as they go: at the image's end, where they go furthest, in steps no larger than
+        elsewhere, since each step holds its gradients."""
+        moved = True
+        while moved:
+            moved = False
+            for index in reversed(range(len(self.graph.stages))):
+                if index in self.work.active:
+                    for action in self._backward(index):
+                        moved = True
+                        yield action
+            if self.work.image_gradient:
+                yield from self._send()
+
     def _backward(self, index: int) -> Iterator[Action]:
-        done, span = self.sent[index + 1], self.rows[index + 1]
-        final = self._final(index + 1)
-        if final <= done or (final - done < self._granule(index) and final < span.stop):
+        done = self.sent[index + 1]
+        final = min(self._final(index + 1), done + self._most[index])
+        if final <= done:
             return
         self.sent[index + 1] = final
         yield Backward(index, done, final)
@@ -199,9 +211,6 @@ class Clock:
             if reader in self.work.active:
                 final = min(final, self._past(reader, position, self.sent[reader + 1], self.rows[map_]))
         return final
-
-    def _granule(self, index: int) -> int:
-        return self.granules[index] if self.granules else 1
 
     def _ready(self, index: int) -> int:
         """How far a stage's map can be computed."""
