@@ -1,0 +1,1 @@
+"""Networks over images of any height, a band of rows at a time."""
