@@ -89,9 +89,8 @@ class Plane {
         : args_(args), x_(args.x), functions_(functions), window_(args, functions.taps) {
         const std::int64_t width = args.slab.width, columns = args.pooled.width;
         const std::int64_t reach = (x_.kernel - 1) * x_.dilation;
-        inner_ = std::min((x_.pad + x_.stride - 1) / x_.stride, columns);
-        const std::int64_t fit = width + x_.pad - reach - 1;  // the last column where a window may begin
-        inner_end_ = fit < 0 ? inner_ : std::min(std::max(fit / x_.stride + 1, inner_), columns);
+        inner_ = x_.inner_begin(columns);
+        inner_end_ = x_.inner_end(columns, width);
         if (x_.stride == 1 || inner_ == inner_end_) return;
         lengths_.resize(static_cast<std::size_t>(x_.stride));
         for (std::int64_t kx = 0; kx < x_.kernel; ++kx) {

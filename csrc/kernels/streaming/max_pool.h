@@ -21,6 +21,17 @@ struct MaxPoolAxis {
         const std::int64_t places = room <= 0 ? 0 : (room - 1) / dilation + 1;
         return places < kernel ? places : kernel;
     }
+
+    // The windows that lie within `size` cells: [inner_begin, inner_end) of `count`.
+    std::int64_t inner_begin(std::int64_t count) const {
+        const std::int64_t i = (pad + stride - 1) / stride;
+        return i < count ? i : count;
+    }
+    std::int64_t inner_end(std::int64_t count, std::int64_t size) const {
+        const std::int64_t begin_most = size + pad - (kernel - 1) * dilation - 1, low = inner_begin(count);
+        const std::int64_t end = begin_most < 0 ? 0 : begin_most / stride + 1;
+        return end < low ? low : end < count ? end : count;
+    }
 };
 
 struct MaxPoolArgs {

@@ -5,78 +5,104 @@
 namespace fastwsi {
 namespace {
 
-constexpr std::int64_t kChannels = 32;  // of a task in channels last: two lines of the cache for float32
+constexpr std::int64_t kTaskValues = 1 << 15;
 
-// Windows are walked in their own order and threads share planes or channels, never windows: so each cell's
-// sum has one order.
+// Threads share the slab by bands of its rows and each walks the windows that reach into its own, in their
+// order: so each cell's sum has one order, however many bands there are.
 template <class T>
 class Spread {
   public:
     explicit Spread(const MaxPoolArgs& args)
-        : args_(args),
-          step_(args.slab.channels_last ? args.slab.channels : 1),
-          taps_(args.y.kernel * args.x.kernel) {
-        const std::int64_t row = args.large.row / static_cast<std::int64_t>(sizeof(T));
-        for (std::int64_t k = 0; k < taps_; ++k)
-            offset_[k] =
-                k / args.x.kernel * args.y.dilation * row + k % args.x.kernel * args.x.dilation * step_;
+        : args_(args), step_(args.slab.channels_last ? args.slab.channels : 1) {
+        const std::int64_t row = args.large.row / static_cast<std::int64_t>(sizeof(T)), wide = args.x.kernel;
+        for (std::int64_t k = 0; k < args.y.kernel * wide; ++k)
+            offset_[k] = k / wide * args.y.dilation * row + k % wide * args.x.dilation * step_;
     }
 
-    // The channels [begin, end) of an image, or of a plane the one that it has.
-    void add(std::int64_t outer, std::int64_t begin, std::int64_t end) const {
-        const MaxPoolAxis &ay = args_.y, &ax = args_.x;
-        for (std::int64_t oy = 0; oy < args_.pooled.height; ++oy) {
-            const bool inside_y = ay.first(oy) == 0 && ay.last(oy, args_.slab.height) == ay.kernel;
-            const T* g =
-                reinterpret_cast<const T*>(args_.small.outer(args_.pooled, outer) + oy * args_.small.row);
-            const std::uint8_t* k = reinterpret_cast<const std::uint8_t*>(
-                args_.index.outer(args_.pooled, outer) + oy * args_.index.row);
-            for (std::int64_t ox = 0; ox < args_.pooled.width; ++ox, g += step_, k += step_) {
-                if (inside_y && ax.begin(ox) >= 0 &&
-                    ax.begin(ox) + (ax.kernel - 1) * ax.dilation < args_.slab.width) {
-                    T* const at = cell(outer, ay.begin(oy), ax.begin(ox));
-                    for (std::int64_t c = begin; c < end; ++c)
-                        if (k[c] < taps_) at[offset_[k[c]] + c] += g[c];
-                } else {
-                    for (std::int64_t c = begin; c < end; ++c) add_one(outer, oy, ox, c, k[c], g[c]);
-                }
-            }
+    void add(std::int64_t outer, std::int64_t first_row, std::int64_t end_row) const {
+        const MaxPoolAxis &y = args_.y, &x = args_.x;
+        const std::int64_t windows = args_.pooled.width, width = args_.slab.width;
+        const std::int64_t inner = x.inner_begin(windows), inner_end = x.inner_end(windows, width);
+        const std::int64_t top = first_row + y.pad - (y.kernel - 1) * y.dilation;
+        const std::int64_t oy_end = std::min((end_row - 1 + y.pad) / y.stride + 1, args_.pooled.height);
+        for (std::int64_t oy = top <= 0 ? 0 : (top - 1) / y.stride + 1; oy < oy_end; ++oy) {
+            // The places of the window row by row, as far as they stand in the band.
+            const MaxPoolAxis below = {y.pad + first_row, y.kernel, y.stride, y.dilation};
+            const std::int64_t ky0 = below.first(oy), ky1 = y.last(oy, end_row);
+            const Places places = {ky0 * x.kernel, (ky1 - ky0) * x.kernel};
+            if (places.count <= 0) continue;
+            const T* const g = at<const T>(args_.small, args_.pooled, outer, oy);
+            const std::uint8_t* const k = at<const std::uint8_t>(args_.index, args_.pooled, outer, oy);
+            T* const row = at<T>(args_.large, args_.slab, outer, 0) +
+                           y.begin(oy) * (args_.large.row / static_cast<std::int64_t>(sizeof(T)));
+            for (std::int64_t ox = 0; ox < inner; ++ox) add_edge(places, ox, g, k, row);
+            add_inner(places, inner, inner_end, g, k, row + x.begin(inner) * step_);
+            for (std::int64_t ox = inner_end; ox < windows; ++ox) add_edge(places, ox, g, k, row);
         }
     }
 
   private:
-    T* cell(std::int64_t outer, std::int64_t y, std::int64_t x) const {
-        return reinterpret_cast<T*>(args_.large.outer(args_.slab, outer) + y * args_.large.row) + x * step_;
+    struct Places {
+        std::int64_t first, count;
+        bool has(std::int64_t k) const {
+            return static_cast<std::uint64_t>(k - first) < static_cast<std::uint64_t>(count);
+        }
+    };
+
+    template <class U>
+    static U* at(const RowArray& array, const RowShape& shape, std::int64_t outer, std::int64_t row) {
+        return reinterpret_cast<U*>(array.outer(shape, outer) + row * array.row);
     }
 
-    // For windows that reach beyond the slab.
-    void add_one(std::int64_t outer, std::int64_t oy, std::int64_t ox, std::int64_t c, std::int64_t k,
-                 T g) const {
-        const std::int64_t ky = k / args_.x.kernel, kx = k % args_.x.kernel;
-        const std::int64_t y = args_.y.begin(oy) + ky * args_.y.dilation;
-        const std::int64_t x = args_.x.begin(ox) + kx * args_.x.dilation;
-        if (ky >= args_.y.kernel || y < 0 || y >= args_.slab.height || x < 0 || x >= args_.slab.width) return;
-        cell(outer, y, x)[c] += g;
+    void add_inner(Places places, std::int64_t begin, std::int64_t end, const T* g, const std::uint8_t* k,
+                   T* to) const {
+        const std::int64_t stride = args_.x.stride, channels = step_;
+        const std::int64_t* const offset = offset_;
+        if (channels == 1) {
+            for (std::int64_t ox = begin; ox < end; ++ox, to += stride)
+                if (places.has(k[ox])) to[offset[k[ox]]] += g[ox];
+            return;
+        }
+        g += begin * channels;
+        k += begin * channels;
+        for (std::int64_t ox = begin; ox < end; ++ox) {
+            for (std::int64_t c = 0; c < channels; ++c)
+                if (places.has(k[c])) to[offset[k[c]] + c] += g[c];
+            g += channels;
+            k += channels;
+            to += stride * channels;
+        }
+    }
+
+    // A window that reaches beyond the sides.
+    void add_edge(Places places, std::int64_t ox, const T* g, const std::uint8_t* k, T* row) const {
+        const MaxPoolAxis& x = args_.x;
+        const std::int64_t kx0 = x.first(ox), kx1 = x.last(ox, args_.slab.width);
+        for (std::int64_t c = 0; c < step_; ++c) {
+            const std::int64_t place = k[ox * step_ + c], kx = place % x.kernel;
+            if (!places.has(place) || kx < kx0 || kx >= kx1) continue;
+            row[offset_[place] + x.begin(ox) * step_ + c] += g[ox * step_ + c];
+        }
     }
 
     const MaxPoolArgs& args_;
-    std::int64_t step_, taps_;
+    std::int64_t step_;
     std::int64_t offset_[255];
 };
 
 template <class T>
 void backward(const MaxPoolArgs& args) {
     const Spread<T> spread(args);
-    if (!args.slab.channels_last) {
-        return parallel_for(args.slab.outers(), 1, [&](std::int64_t begin, std::int64_t end) {
-            for (std::int64_t plane = begin; plane < end; ++plane) spread.add(plane, 0, 1);
-        });
-    }
-    const std::int64_t channels = args.slab.channels, blocks = (channels - 1) / kChannels + 1;
-    parallel_for(args.slab.images * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t height = args.slab.height, reach = (args.y.kernel - 1) * args.y.dilation;
+    // Windows across the border of two bands are walked twice: bands are much higher than windows.
+    std::int64_t band = std::max(kTaskValues / args.slab.line() + 1, 16 * (reach + 1));
+    if (band > height) band = height;
+    const std::int64_t bands = (height - 1) / band + 1;
+    const std::int64_t per_task = kTaskValues / (band * args.slab.line());
+    parallel_for(args.slab.outers() * bands, per_task, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
-            const std::int64_t first = i % blocks * kChannels;
-            spread.add(i / blocks, first, std::min(first + kChannels, channels));
+            const std::int64_t first = i % bands * band;
+            spread.add(i / bands, first, std::min(first + band, height));
         }
     });
 }
@@ -84,7 +110,7 @@ void backward(const MaxPoolArgs& args) {
 }  // namespace
 
 void max_pool_backward_cpu(const MaxPoolArgs& args) {
-    if (args.slab.outers() == 0 || args.slab.channels == 0) return;
+    if (args.slab.outers() * args.slab.height * args.slab.line() == 0) return;
     args.dtype == DType::f32 ? backward<float>(args) : backward<double>(args);
 }
 

@@ -52,6 +52,10 @@ FASTWSI_INLINE void pool_any(const PoolTaps<T>& run) {
     std::int64_t i = 0;
     for (; i + 4 * kLanes <= run.n; i += 4 * kLanes) pool_vectors<4>(run, i);
     for (; i + kLanes <= run.n; i += kLanes) pool_vectors<1>(run, i);
+    if (i < run.n && run.n >= kLanes) {  // the rest with some of those before it, whose results stay the same
+        pool_vectors<1>(run, run.n - kLanes);
+        return;
+    }
     for (; i < run.n; ++i) {
         T best = run.taps[0][i];
         std::uint8_t winner = run.numbers[0];
