@@ -20,5 +20,6 @@ PYBIND11_MODULE(_core, m) {
     fastwsi::register_pixels(m);
     fastwsi::register_pooling(m);
     fastwsi::register_stitch(m);
+    fastwsi::register_streaming(m);
     fastwsi::register_warp(m);
 }

@@ -14,6 +14,7 @@ void register_pixels(pybind11::module_& m);
 void register_pooling(pybind11::module_& m);
 void register_runtime(pybind11::module_& m);
 void register_stitch(pybind11::module_& m);
+void register_streaming(pybind11::module_& m);
 void register_warp(pybind11::module_& m);
 
 }  // namespace fastwsi

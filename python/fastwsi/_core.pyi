@@ -79,6 +79,41 @@ def dense_pool_backward(
 def dense_pool_scratch(
     planes: int, size: Sequence[int], window: Sequence[int], stride: Sequence[int], backward: bool
 ) -> int: ...
+def row_affine_act(
+    x: Any,
+    scale: Any,
+    shift: Any,
+    residual: Any,
+    out: Any,
+    act: str,
+    slope: float,
+    contract: bool,
+    channels_last: bool,
+) -> None: ...
+def row_act_gate(
+    grad: Any, value: Any, out: Any, sums: Any, act: str, slope: float, channels_last: bool
+) -> None: ...
+def row_max_pool(
+    x: Any,
+    y: Any,
+    index: Any,
+    pads: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    channels_last: bool,
+) -> None: ...
+def row_max_pool_backward(
+    out: Any,
+    grad: Any,
+    index: Any,
+    pads: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    channels_last: bool,
+) -> None: ...
+def move_rows(buffer: Any, source: int, target: int, count: int, channels_last: bool) -> None: ...
 def scale_shift(x: Any, out: Any, scale: Sequence[float], shift: Sequence[float], stream: int) -> None: ...
 def warp(
     source: Any,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from fastwsi.streaming import row_kernels
+from fastwsi.streaming.row_layout import layout_of
 
 
 _SPARSE = 8
@@ -157,5 +158,5 @@ class GradientRows:
 
 def _rows_like(part: torch.Tensor, rows: int) -> torch.Tensor:
     images, channels, _, width = part.shape
-    kind = Kind(images, channels, width, part.dtype, part.device, row_kernels.layout_of(part))
+    kind = Kind(images, channels, width, part.dtype, part.device, layout_of(part))
     return kind.empty(rows)

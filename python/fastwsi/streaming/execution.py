@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from fastwsi.streaming import row_kernels
+from fastwsi.streaming.row_layout import layout_of
 from fastwsi.streaming.buffers import GradientRows, Kind, Rows
 from fastwsi.streaming.graph import IMAGE, Graph, Span
 from fastwsi.streaming.operations import Norm, Operand, Setting
@@ -77,7 +78,7 @@ class Outputs:
                 (*like.shape[:2], height, width),
                 dtype=like.dtype,
                 device=like.device,
-                memory_format=row_kernels.layout_of(like),
+                memory_format=layout_of(like),
             )
         return self.tensors[map_][:, :, rows[0] : rows[1], columns[0] : columns[1]]
 

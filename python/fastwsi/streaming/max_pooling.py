@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from fastwsi.streaming import row_kernels
+from fastwsi.streaming.row_layout import layout_of
 from fastwsi.streaming.operations import Operand, Operation, Setting
 from fastwsi.streaming.places import Place, pads_of
 
@@ -55,7 +56,7 @@ class MaxPooling(Operation):
         if not wanted[0]:
             return [None]
         found = torch.empty(
-            slabs[0].shape, dtype=gradient.dtype, device=gradient.device, memory_format=row_kernels.layout_of(gradient)
+            slabs[0].shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout_of(gradient)
         ).zero_()
         row_kernels.max_pool_backward(
             gradient, state, pads_of(place, 0), self.kernel, self.stride, self.dilation, found

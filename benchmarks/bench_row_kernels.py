@@ -1,0 +1,118 @@
+"""Row kernels beside torch's own operations in sequence, on slabs as a ResNet's stem and stages have them.
+
+Every answer is checked against torch's before it is timed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from benchmarks.measure import Entry, time_call
+from fastwsi.streaming import row_kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+    from torch import Tensor
+
+BYTES = 4
+FORMATS = {"rows": torch.contiguous_format, "channels last": torch.channels_last}
+LARGE, SMALL = (1, 64, 128, 2048), (1, 256, 32, 128)  # past the caches, and a band that may lie in them
+ROUNDS = {LARGE: 15, SMALL: 200}
+shapes = pytest.mark.parametrize("shape", [LARGE, SMALL], ids=str)
+formats = pytest.mark.parametrize("layout", FORMATS)
+contenders = pytest.mark.parametrize("ours", [True, False], ids=["fastwsi", "torch"])
+
+
+def band(shape: tuple[int, ...], layout: str, seed: int) -> Tensor:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return x.contiguous(memory_format=FORMATS[layout])
+
+
+def entry(group: str, ours: bool, x: Tensor, arrays: float, floor: float | None) -> Entry:
+    name, role = ("fastwsi", "ours") if ours else ("torch", "peer")
+    moved = int(arrays * x.numel() * BYTES)
+    return Entry(group, name, role, x.numel(), moved, None if ours else floor)  # type: ignore[arg-type]
+
+
+def run(benchmark: BenchmarkFixture, call: Callable[[], object], line: Entry, shape: tuple[int, ...]) -> None:
+    time_call(benchmark, call, line, rounds=ROUNDS[shape], iterations=1)
+
+
+@contenders
+@formats
+@shapes
+def test_affine_act(benchmark: BenchmarkFixture, shape: tuple[int, ...], layout: str, ours: bool) -> None:
+    """Batch norm to a new tensor, then a residual and relu in place."""
+    x, residual = band(shape, layout, 1), band(shape, layout, 2)
+    weight, bias, mean = (torch.randn(shape[1]) for _ in range(3))
+    var = torch.rand(shape[1]) + 0.1
+    scale, shift = row_kernels.batch_norm_terms(weight, bias, mean, var, 1e-5)
+
+    def in_sequence() -> Tensor:
+        return F.batch_norm(x, mean, var, weight, bias).add_(residual).relu_()
+
+    fused = partial(row_kernels.affine_act, x, scale, shift, residual, "relu")
+    assert torch.equal(fused(), in_sequence())
+    line = entry(f"batch norm + residual + relu, {shape}, {layout}", ours, x, 3, 1.5)
+    run(benchmark, fused if ours else in_sequence, line, shape)
+
+
+@contenders
+@formats
+@shapes
+def test_act_gate(benchmark: BenchmarkFixture, shape: tuple[int, ...], layout: str, ours: bool) -> None:
+    """The gradient of relu to a given tensor, and its sum over each channel."""
+    grad, value = band(shape, layout, 1), band(shape, layout, 2)
+    out = torch.empty_like(grad)
+    sums = torch.zeros(shape[1], dtype=torch.float64)
+
+    def in_sequence() -> Tensor:
+        torch.ops.aten.threshold_backward.grad_input(grad, value, 0, grad_input=out)
+        return out.sum((0, 2, 3))
+
+    def fused() -> Tensor:
+        row_kernels.act_gate(grad, value, "relu", out=out, sums=sums)
+        return sums
+
+    torch.testing.assert_close(fused().float(), in_sequence(), rtol=1e-3, atol=1.0)
+    line = entry(f"gradient of relu + sums, {shape}, {layout}", ours, grad, 3, 1.0)
+    run(benchmark, fused if ours else in_sequence, line, shape)
+
+
+@contenders
+@formats
+@shapes
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_max_pool(
+    benchmark: BenchmarkFixture, shape: tuple[int, ...], layout: str, ours: bool, backward: bool
+) -> None:
+    """Kernel 3, stride 2, the stem's; torch has the same windows over a symmetric pad."""
+    x = band(shape, layout, 1)
+    sizes = ((1, 1, 1, 1), (3, 3), (2, 2), (1, 1))
+    y, index = row_kernels.max_pool(x, *sizes)
+    expected, places = F.max_pool2d(x, 3, 2, 1, return_indices=True)
+    assert torch.equal(y, expected)
+    grad = band(tuple(y.shape), layout, 3)
+    into = torch.zeros_like(x)
+    geometry = ([3, 3], [2, 2], [1, 1], [1, 1], False)
+
+    def torch_backward() -> Tensor:
+        return torch.ops.aten.max_pool2d_with_indices_backward(grad, x, *geometry, places)
+
+    calls = {
+        (True, False): lambda: row_kernels.max_pool(x, *sizes),
+        (False, False): lambda: F.max_pool2d(x, 3, 2, 1, return_indices=True),
+        (True, True): lambda: row_kernels.max_pool_backward(grad, index, *sizes, into.zero_()),
+        (False, True): torch_backward,
+    }
+    assert torch.equal(calls[True, True](), torch_backward())  # type: ignore[arg-type]
+    name = "backward" if backward else "forward"
+    line = entry(f"max pool 3/2 {name}, {shape}, {layout}", ours, x, 1.3125, 1.0)
+    run(benchmark, calls[ours, backward], line, shape)

@@ -1,0 +1,1 @@
+#include "kernels/streaming/act_gate_rows.inl"

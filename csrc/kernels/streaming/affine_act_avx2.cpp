@@ -1,0 +1,1 @@
+#include "kernels/streaming/affine_act_rows.inl"

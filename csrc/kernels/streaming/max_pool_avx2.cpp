@@ -1,0 +1,1 @@
+#include "kernels/streaming/max_pool_rows.inl"
