@@ -10,7 +10,7 @@ import torch
 
 from fastwsi import _numbers
 from fastwsi.streaming import graph as graphs
-from fastwsi.streaming.units import Grid, Layout, Region, strides, total_stride
+from fastwsi.streaming.units import Grid, Layout, Region, seen, strides, total_stride
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,26 +169,14 @@ def _sights(graph: Graph, size: int, axis: int) -> dict[int, _Sight]:
     found = {}
     for output in graph.outputs:
         places = np.arange(sizes[output])
-        first: list[NDArray[np.int64] | None] = [None] * graph.maps
-        end: list[NDArray[np.int64] | None] = [None] * graph.maps
-        first[output], end[output] = places, places + 1
         start_padding, end_padding = np.zeros(len(places), bool), np.zeros(len(places), bool)
-        for index in range(output - 1, -1, -1):
-            here, there = first[index + 1], end[index + 1]
-            if here is None or there is None:
-                continue
-            stage = graph.stages[index]
-            for reach, source in zip(stage.operation.reaches, stage.inputs, strict=True):
-                low = np.asarray(reach[axis].first(here))  # type: ignore[arg-type]
-                high = np.asarray(reach[axis].end(there - 1))  # type: ignore[arg-type]
-                start_padding |= low < 0
-                end_padding |= high > sizes[source]
-                old_low, old_high = first[source], end[source]
-                first[source] = low if old_low is None else np.minimum(old_low, low)
-                end[source] = high if old_high is None else np.maximum(old_high, high)
-        image = first[0], end[0]
-        assert image[0] is not None
-        assert image[1] is not None
+        sights = seen(graph, output, places, axis)
+        for sight, length in zip(sights, sizes, strict=True):
+            if sight is not None:
+                start_padding |= sight[0] < 0
+                end_padding |= sight[1] > length
+        image = sights[0]
+        assert image is not None
         found[output] = _Sight(image[0], image[1], start_padding, end_padding)
     return found
 

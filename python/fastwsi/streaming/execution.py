@@ -17,10 +17,14 @@ from fastwsi.streaming.places import Place, place_of
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
+from fastwsi.streaming.units import receptive_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+
+_TELLING = 4
+"""After how many times band and receptive field a pass goes on as it went."""
 
 Wanted = dict[int, tuple[int, int]]
 """Places [start, stop) of outputs along an axis, by map."""
@@ -131,7 +135,7 @@ class Run:
         self._image_gradient, self._wanted = image_gradient, wanted
         capacities = capacities_of(graph, work, rows, band)
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
-        self._held = _held(graph, work)
+        self._held = held_maps(graph, work)
         self._states: dict[int, Rows] = {
             index: Rows(rows[index + 1].start, capacities[index + 1])
             for index in work.active
@@ -315,8 +319,12 @@ class Run:
 def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], band: int) -> list[int]:
     """Return how many rows of memory each map takes: what is held at most, and room to move them seldom."""
     held, carried, added = [0] * graph.maps, [0] * graph.maps, [0] * graph.maps
+    field = receptive_field(graph, 0)
     clock = Clock(graph, rows, work, band)
+    enough = rows[IMAGE].start + _TELLING * (band + field)
     for action in clock.actions():
+        if isinstance(action, Feed) and action.start > enough:
+            break  # it goes on as it went; at the end, buffers grow where they must
         if isinstance(action, Feed | Forward):
             map_ = IMAGE if isinstance(action, Feed) else action.stage + 1
             held[map_] = max(held[map_], action.stop - clock.low[map_])
@@ -328,7 +336,7 @@ def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], band: int) -> 
     ]
 
 
-def _held(graph: Graph, work: Pass) -> frozenset[int]:
+def held_maps(graph: Graph, work: Pass) -> frozenset[int]:
     """Return the maps of which rows are held."""
     found = {index + 1 for index in work.keeps_output} - work.given
     for index, stage in enumerate(graph.stages):

@@ -7,17 +7,25 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastwsi.streaming import graph as graphs
 from fastwsi.streaming.reach import Repeated, Sliding, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from fastwsi.streaming.graph import Graph, Span
     from fastwsi.streaming.reach import Reach
 
 _COARSE = 64
 """Pixels of a side of a cell, at least."""
+
+
+_PHASES = 64
+"""How many places of an output are looked at for the widest sight: their strides repeat."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,35 @@ def total_stride(steps: Sequence[Fraction]) -> int:
     """
     numerator = math.lcm(*(step.numerator for step in steps))
     return numerator
+
+
+def seen(
+    graph: Graph, output: int, places: NDArray[np.int64], axis: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]] | None]:
+    """Return for each map which of its places [first, end) places of an output see, those in padding too."""
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64]] | None] = [None] * graph.maps
+    found[output] = places, places + 1
+    for index in range(output - 1, -1, -1):
+        here = found[index + 1]
+        if here is None:
+            continue
+        stage = graph.stages[index]
+        for reach, source in zip(stage.operation.reaches, stage.inputs, strict=True):
+            low = np.asarray(reach[axis].first(here[0]))  # type: ignore[arg-type]
+            high = np.asarray(reach[axis].end(here[1] - 1))  # type: ignore[arg-type]
+            old = found[source]
+            found[source] = (low, high) if old is None else (np.minimum(old[0], low), np.maximum(old[1], high))
+    return found
+
+
+def receptive_field(graph: Graph, axis: int) -> int:
+    """Return how many pixels an output sees at most, along an axis."""
+    most = 1
+    for output in set(graph.outputs):
+        image = seen(graph, output, np.arange(_PHASES), axis)[0]
+        if image is not None:
+            most = max(most, int((image[1] - image[0]).max()))
+    return most
 
 
 def grid_of(graph: Graph, sizes: Sequence[int], axis: int) -> Grid:
