@@ -12,7 +12,7 @@ template <class T>
 void act_gate(const ActGateArgs& args, void (*function)(const GateRun<T>&)) {
     const RowShape& shape = args.shape;
     // So many sums at a time that an addition does not wait for the one before.
-    const std::int64_t period = pattern_period(shape, 64);
+    const std::int64_t period = pattern_period(shape, 32);
     GateRun<T> common = {};
     common.act = args.act;
     common.slope = static_cast<T>(args.slope);

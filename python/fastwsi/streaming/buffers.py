@@ -57,10 +57,8 @@ class Rows:
     def append(self, count: int, kind: Kind) -> torch.Tensor:
         """Return the memory of the next rows, to be written."""
         if self._storage is None:
-            self._storage = kind.empty(max(self._capacity, count))
-            self._base = self.high
-        if self.high + count - self._base > self._storage.shape[2]:
-            self._make_room(count, kind)
+            self._storage, self._base = kind.empty(max(self._capacity, count)), self.high
+        self._make_room(count, kind)
         self.high += count
         return self.read(self.high - count, self.high)
 
@@ -73,24 +71,50 @@ class Rows:
     def drop(self, before: int) -> None:
         """Let go of the rows before one."""
         self.low = max(self.low, min(before, self.high))
-        if self._storage is None or _SPARSE * (self.high - self.low) > self._storage.shape[2]:
+        if self._storage is None:
             return
-        # Next to nothing is left of a large piece, which others may use until the next rows come.
+        if storage_after_drop(self._storage.shape[2], self.high - self.low) == self._storage.shape[2]:
+            return
         held = self._storage[:, :, self.low - self._base : self.high - self._base]
         self._storage = held.clone(memory_format=torch.preserve_format)
         self._base = self.low
 
     def _make_room(self, count: int, kind: Kind) -> None:
         assert self._storage is not None
-        held = self.high - self.low
-        if held + count > self._storage.shape[2]:
-            wider = kind.empty(max(self._capacity, held + count))
+        held, old = self.high - self.low, self._storage.shape[2]
+        new, moved = storage_after_append(old, self.high - self._base, held, count, self._capacity)
+        if not moved:
+            return
+        if new != old:
+            wider = kind.empty(new)
             if held:
                 wider[:, :, :held] = self.read(self.low, self.high)
             self._storage = wider
         elif held:
             row_kernels.move_rows(self._storage, self.low - self._base, 0, held)
         self._base = self.low
+
+
+def storage_after_append(storage: int, used: int, held: int, count: int, capacity: int) -> tuple[int, bool]:
+    """Return how many rows of memory there are for ``count`` more, and whether those held are moved to its start.
+
+    ``used`` rows of memory lie before the new ones, of which ``held`` are still needed.
+    """
+    if used + count <= storage:
+        return storage, False
+    return (storage if held + count <= storage else max(capacity, held + count)), True
+
+
+def storage_after_drop(storage: int, held: int) -> int:
+    """Return how many rows of memory remain: where next to nothing is held, others may have the rest until the
+    next rows come.
+
+    Examples
+    --------
+    >>> storage_after_drop(64, held=2), storage_after_drop(64, held=30)
+    (2, 64)
+    """
+    return storage if _SPARSE * held > storage else held
 
 
 class GradientRows:

@@ -15,13 +15,19 @@ from fastwsi.streaming.graph import IMAGE, Graph, Span
 from fastwsi.streaming.operations import Norm, Operand, Setting
 from fastwsi.streaming.places import Place, place_of
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
+from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
+from fastwsi.streaming.units import receptive_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Reader = "Callable[[int, int, int, int], torch.Tensor]"
-"""Gives the image's rows [top, bottom) and columns [left, right) as (N, C, rows, columns)."""
+
+_TELLING = 4
+"""After how many times band and receptive field a pass goes on as it went."""
+
+Wanted = dict[int, tuple[int, int]]
+"""Places [start, stop) of outputs along an axis, by map."""
 
 
 class Numbers:
@@ -104,6 +110,8 @@ class Run:
         One for each stage, to which a backward pass adds.
     image_gradient : callable, optional
         Is given (first row, gradient of rows of the image) from top to bottom.
+    wanted : (dict, dict), optional
+        Rows and columns of each output whose gradients are meant: others may be computed for what they lead to.
     """
 
     def __init__(
@@ -114,19 +122,20 @@ class Run:
         columns: Sequence[Span],
         band: int,
         numbers: Numbers,
-        read: Callable[[int, int, int, int], torch.Tensor],
+        read: Callable[[Box], torch.Tensor],
         outputs: Outputs,
         gradients: dict[int, torch.Tensor] | None = None,
         sums: Sequence[Sums] = (),
         image_gradient: Callable[[int, torch.Tensor], None] | None = None,
+        wanted: tuple[Wanted, Wanted] = ({}, {}),
     ) -> None:
         self._graph, self._work, self._numbers, self._read = graph, work, numbers, read
         self._rows, self._columns, self._band = rows, columns, band
         self._outputs, self._given_gradients, self._sums = outputs, gradients or {}, sums
-        self._image_gradient = image_gradient
+        self._image_gradient, self._wanted = image_gradient, wanted
         capacities = capacities_of(graph, work, rows, band)
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
-        self._held = _held(graph, work)
+        self._held = held_maps(graph, work)
         self._states: dict[int, Rows] = {
             index: Rows(rows[index + 1].start, capacities[index + 1])
             for index in work.active
@@ -151,7 +160,7 @@ class Run:
 
     def _feed(self, action: Feed) -> None:
         across = self._columns[IMAGE]
-        part = self._last_image = self._read(action.start, action.stop, across.start, across.stop)
+        part = self._last_image = self._read(Box(action.start, action.stop, across.start, across.stop))
         self._maps[IMAGE].append(part.shape[2], self._kind(part)).copy_(part)
 
     def _forward(self, action: Forward) -> None:
@@ -260,10 +269,26 @@ class Run:
     def _taken(self, map_: int, place: Place) -> torch.Tensor | None:
         """Return the gradient of rows of a map, from its readers and from outside; None where it is zero."""
         found = self._gradients[map_].take(place.rows[1])
-        if map_ in self._given_gradients:
-            (top, bottom), (left, right) = place.rows, place.columns
-            given = self._given_gradients[map_][:, :, top:bottom, left:right]
-            found = given.clone(memory_format=self._numbers.setting.layout) if found is None else found.add_(given)
+        if map_ not in self._given_gradients:
+            return found
+        (top, bottom), (left, right) = place.rows, place.columns
+        (first, end), (start, stop) = (
+            (max(own[0], ask[0]), min(own[1], ask[1]))
+            for own, ask in zip(
+                (place.rows, place.columns),
+                (axis.get(map_, own) for axis, own in zip(self._wanted, (place.rows, place.columns), strict=True)),
+                strict=True,
+            )
+        )
+        if first >= end or start >= stop:
+            return found
+        given = self._given_gradients[map_][:, :, first:end, start:stop]
+        if found is None:
+            if (first, end, start, stop) == (top, bottom, left, right):
+                return given.clone(memory_format=self._numbers.setting.layout)
+            kind = self._kind(given)._replace(width=right - left)
+            found = kind.empty(bottom - top).zero_()
+        found[:, :, first - top : end - top, start - left : stop - left] += given
         return found
 
     def _channel_sums(self, index: int, like: torch.Tensor) -> torch.Tensor | None:
@@ -294,8 +319,12 @@ class Run:
 def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], band: int) -> list[int]:
     """Return how many rows of memory each map takes: what is held at most, and room to move them seldom."""
     held, carried, added = [0] * graph.maps, [0] * graph.maps, [0] * graph.maps
+    field = receptive_field(graph, 0)
     clock = Clock(graph, rows, work, band)
+    enough = rows[IMAGE].start + _TELLING * (band + field)
     for action in clock.actions():
+        if isinstance(action, Feed) and action.start > enough:
+            break  # it goes on as it went; at the end, buffers grow where they must
         if isinstance(action, Feed | Forward):
             map_ = IMAGE if isinstance(action, Feed) else action.stage + 1
             held[map_] = max(held[map_], action.stop - clock.low[map_])
@@ -307,7 +336,7 @@ def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], band: int) -> 
     ]
 
 
-def _held(graph: Graph, work: Pass) -> frozenset[int]:
+def held_maps(graph: Graph, work: Pass) -> frozenset[int]:
     """Return the maps of which rows are held."""
     found = {index + 1 for index in work.keeps_output} - work.given
     for index, stage in enumerate(graph.stages):

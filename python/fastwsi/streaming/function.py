@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from fastwsi.streaming import graph as graphs
+from fastwsi.streaming.background import gathered, spread
 from fastwsi.streaming.execution import Numbers, Outputs, Run
-from fastwsi.streaming.graph import Graph
 from fastwsi.streaming.operations import Operand, Setting
 from fastwsi.streaming.schedule import backward_pass, forward_pass
+from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
+from fastwsi.streaming.units import Layout, layout_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    from fastwsi.streaming.background import Skipping
+    from fastwsi.streaming.plans import Plan
+    from fastwsi.streaming.schedule import Pass
     from fastwsi.streaming.sources import Image, Witness
 
 
@@ -27,15 +31,15 @@ if TYPE_CHECKING:
 class Call:
     """One call of a streamed network: what it works on and how."""
 
-    graph: Graph
+    plan: Plan
     names: tuple[Operand, ...]
     image: Image
-    band: int
     layout: torch.memory_format
     dtype: torch.dtype
     device: torch.device
     witness: Witness | None = None
     image_gradient: Callable[[int, torch.Tensor], None] | None = None
+    progress: Callable[[str, int, int], None] | None = None
     autocast: dict[str, Any] = field(default_factory=dict)
 
     def under_autocast(self) -> AbstractContextManager[Any]:
@@ -47,27 +51,46 @@ class Call:
         on = bool(self.autocast.get("enabled"))
         return Setting(self.autocast["dtype"] if on else None, self.layout, gradients)
 
-    def read(self, top: int, bottom: int, left: int, right: int) -> torch.Tensor:
+    def read(self, box: Box) -> torch.Tensor:
         """Return rows and columns of the image."""
-        part = self.image.read(top, bottom, left, right, self.dtype, self.device, self.layout)
+        part = self.image.read(box, self.dtype, self.device, self.layout)
         if self.witness is not None:
-            self.witness.see(top, part)
+            self.witness.see(box.top, box.left, part)
         return part
+
+    def read_background(self, box: Box) -> torch.Tensor:
+        """Return rows and columns of the image of background alone."""
+        return self.image.fill(box.bottom - box.top, box.right - box.left, self.dtype, self.device, self.layout)
+
+    def told(self, what: str, total: int) -> Callable[[int], None] | None:
+        """Return what a pass is to call with the rows that it has read."""
+        if self.progress is None:
+            return None
+        tell, done = self.progress, 0
+
+        def read(rows: int) -> None:
+            nonlocal done
+            done += rows
+            tell(what, done, total)
+
+        return read
 
 
 class Stream(torch.autograd.Function):
     """The trunk on the image, forward; and again, with gradients, backward."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:  # noqa: ARG004
         """Return the trunk's outputs."""
-        outputs = _whole(call, dict(zip(call.names, tensors, strict=True)))
-        found = tuple(outputs.tensors[map_] for map_ in call.graph.outputs)
-        # One tensor may be returned twice, but must not be one tensor for autograd.
-        seen: set[int] = set()
-        distinct = tuple(_view_of_seen(tensor, seen) for tensor in found)
+        with torch.no_grad(), call.under_autocast():
+            outputs = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
+        found = tuple(outputs.tensors[map_] for map_ in call.plan.graph.outputs)
+        # A map that is returned twice must be two tensors for autograd.
+        distinct = tuple(
+            tensor.clone() if any(tensor is other for other in found[:i]) else tensor for i, tensor in enumerate(found)
+        )
         ctx.call = call
-        ctx.versions = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+        ctx.addresses = [tensor.data_ptr() for tensor in tensors]
         ctx.save_for_backward(*tensors, *distinct)
         ctx.set_materialize_grads(False)
         return distinct
@@ -77,69 +100,85 @@ class Stream(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[Any, ...]:
         """Return the parameters' gradients."""
         call: Call = ctx.call
-        saved = ctx.saved_tensors
+        saved = ctx.saved_tensors  # raises where one of them was changed in place
         tensors, maps = saved[: len(call.names)], saved[len(call.names) :]
-        for name, tensor, seen in zip(call.names, tensors, ctx.versions, strict=True):
-            if (tensor._version, tensor.data_ptr()) != seen:
+        for name, tensor, address in zip(call.names, tensors, ctx.addresses, strict=True):
+            if tensor.data_ptr() != address:
                 raise RuntimeError(f"{name}: it was changed between the forward and the backward pass")
-        asked = ctx.needs_input_grad[2:]
-        given = {
-            name: tensor.detach().requires_grad_(want and tensor.is_floating_point())
-            for name, tensor, want in zip(call.names, tensors, asked, strict=True)
+        given: dict[int, torch.Tensor] = {}
+        for map_, gradient in zip(call.plan.graph.outputs, gradients, strict=True):
+            if gradient is not None:
+                given[map_] = gradient if map_ not in given else given[map_] + gradient
+        asked = dict(zip(call.names, ctx.needs_input_grad[2:], strict=True))
+        found = {
+            name: tensor.detach().requires_grad_(asked[name] and tensor.is_floating_point())
+            for name, tensor in zip(call.names, tensors, strict=True)
         }
-        found, of_image = _gradients(call, given, maps, gradients, image_wanted=ctx.needs_input_grad[1])
-        return (None, of_image, *(found.get(name) for name in call.names))
+        of_image, sink = _image_sink(call, ctx.needs_input_grad[1])
+        with torch.no_grad(), call.under_autocast():
+            outputs = Outputs({}, dict(zip(call.plan.graph.outputs, maps, strict=True)))
+            result = _backward(call, found, outputs, given, sink)
+        return (None, of_image, *(result.get(name) for name in call.names))
 
 
-def _view_of_seen(tensor: torch.Tensor, seen: set[int]) -> torch.Tensor:
-    if id(tensor) in seen:
-        return tensor.clone()
-    seen.add(id(tensor))
-    return tensor
-
-
-def spans_of(graph: Graph, height: int, width: int) -> tuple[list[graphs.Span], list[graphs.Span]]:
-    """Return what of each map's rows and columns all outputs need."""
-    found = []
-    for axis, size in enumerate((height, width)):
-        sizes = graphs.sizes(graph, size, axis)
-        wanted = {output: (0, sizes[output]) for output in graph.outputs}
-        found.append(graphs.needed(graph, sizes, wanted, axis))
-    return found[0], found[1]
-
-
-def _whole(call: Call, tensors: dict[Operand, torch.Tensor]) -> Outputs:
-    graph = call.graph
-    rows, columns = spans_of(graph, call.image.height, call.image.width)
-    numbers = Numbers(graph, {k: v.detach() for k, v in tensors.items()}, call.image.channels, call.setting(gradients=False))
-    outputs = Outputs({map_: (rows[map_].size, columns[map_].size) for map_ in graph.outputs})
-    with torch.no_grad(), call.under_autocast():
-        Run(graph, forward_pass(graph), rows, columns, call.band, numbers, call.read, outputs)()
+def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> Outputs:
+    plan = call.plan
+    numbers = Numbers(plan.graph, tensors, call.image.channels, call.setting(gradients=False))
+    outputs = Outputs({map_: plan.layout.size(map_) for map_ in plan.graph.outputs})
+    work = forward_pass(plan.graph)
+    progress = call.told("forward", plan.rows_to_read(skipping=True))
+    for region in plan.regions(skipping=True):
+        rows, columns = plan.layout.spans(region)
+        Run(plan.graph, work, rows, columns, plan.band, numbers, call.read, outputs)(progress)
+    if plan.skipping is not None:
+        mini = _miniature(call, numbers, plan.skipping, work)
+        for map_ in plan.graph.outputs:
+            outputs.part(map_, (0, 0), (0, 0), mini.tensors[map_])
+        spread(plan.skipping, plan.layout, outputs.tensors, mini.tensors)
     return outputs
 
 
-def _gradients(
+def _miniature(call: Call, numbers: Numbers, skip: Skipping, work: Pass) -> Outputs:
+    """Return the outputs of the image of background alone."""
+    graph = call.plan.graph
+    layout = layout_of_image(graph, skip.miniature.height, skip.miniature.width)
+    outputs = Outputs({map_: layout.size(map_) for map_ in graph.outputs})
+    rows, columns = layout.spans(layout.whole)
+    Run(graph, work, rows, columns, call.plan.band, numbers, call.read_background, outputs)()
+    return outputs
+
+
+def _backward(
     call: Call,
     tensors: dict[Operand, torch.Tensor],
-    maps: Sequence[torch.Tensor],
-    gradients: Sequence[torch.Tensor | None],
-    *,
-    image_wanted: bool,
-) -> tuple[dict[Operand, torch.Tensor], torch.Tensor | None]:
-    graph = call.graph
-    rows, columns = spans_of(graph, call.image.height, call.image.width)
+    outputs: Outputs,
+    gradients: dict[int, torch.Tensor],
+    sink: Callable[[int, torch.Tensor], None] | None,
+) -> dict[Operand, torch.Tensor]:
+    plan, graph = call.plan, call.plan.graph
     numbers = Numbers(graph, tensors, call.image.channels, call.setting(gradients=True))
-    given: dict[int, torch.Tensor] = {}
-    for map_, gradient in zip(graph.outputs, gradients, strict=True):
-        if gradient is not None:
-            given[map_] = gradient if map_ not in given else given[map_] + gradient
-    outputs = Outputs({}, dict(zip(graph.outputs, maps, strict=True)))
-    of_image, sink = _image_sink(call, image_wanted)
-    work = backward_pass(graph, numbers.trained, image_gradient=sink is not None, outputs=frozenset(given))
+    work = backward_pass(
+        graph, numbers.trained, image_gradient=sink is not None, outputs=frozenset(gradients)
+    )
     sums = [Sums() for _ in graph.stages]
-    with torch.no_grad(), call.under_autocast():
-        Run(graph, work, rows, columns, call.band, numbers, call.read, outputs, given, sums, sink)()
-        return _finished(graph, numbers, sums), of_image
+    skip = None if sink is not None else plan.skipping
+    progress = call.told("backward", plan.rows_to_read(skipping=skip is not None))
+    for region in plan.regions(skipping=skip is not None):
+        rows, columns = plan.layout.spans(region)
+        wanted = plan.layout.down.wanted(region.top, region.bottom), plan.layout.across.wanted(region.left, region.right)
+        Run(
+            graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
+        )(progress)  # fmt: skip
+    if skip is not None:
+        mini = _miniature(call, numbers, skip, forward_pass(graph))
+        layout = layout_of_image(graph, skip.miniature.height, skip.miniature.width)
+        summed = {
+            map_: gathered(skip, plan.layout, map_, gradient, mini.tensors[map_].shape)
+            for map_, gradient in gradients.items()
+        }
+        rows, columns = layout.spans(layout.whole)
+        Run(graph, work, rows, columns, plan.band, numbers, call.read_background, mini, summed, sums)()
+    return _finished(numbers, plan, sums)
 
 
 def _image_sink(
@@ -160,10 +199,10 @@ def _image_sink(
     return whole, sink
 
 
-def _finished(graph: Graph, numbers: Numbers, sums: Sequence[Sums]) -> dict[Operand, torch.Tensor]:
+def _finished(numbers: Numbers, plan: Plan, sums: Sequence[Sums]) -> dict[Operand, torch.Tensor]:
     """Return the gradients of all operands that want one, in their dtypes."""
     found: dict[Operand, torch.Tensor] = {}
-    for stage, of_stage in zip(graph.stages, sums, strict=True):
+    for stage, of_stage in zip(plan.graph.stages, sums, strict=True):
         for name, gradient in stage.operation.finish(numbers.tensors, of_stage).items():
             if numbers.tensors[name].requires_grad:
                 found[name] = gradient if name not in found else found[name] + gradient

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from fastwsi import _arrays
 from fastwsi.kernels import augment_patches
+from fastwsi.streaming.background import Background, background_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,15 @@ class RowSource(Protocol):
         """Return rows [top, bottom): uint8 or float, shape (bottom - top, width, channels)."""
 
 
+class Box(NamedTuple):
+    """Rows [top, bottom) and columns [left, right) of an image."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
 class Scale:
     """How bytes become a network's input: (x / 255 - mean) / std."""
 
@@ -58,7 +68,9 @@ class Scale:
             if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or 0.0 in self.std:
                 raise ValueError(f"mean, std: got {mean!r} and {std!r}, expected finite numbers, std without zeros")
 
-    def __call__(self, images: Any, dtype: torch.dtype, device: torch.device, layout: torch.memory_format) -> torch.Tensor:
+    def __call__(
+        self, images: Any, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
+    ) -> torch.Tensor:
         """Return uint8 or float images (N, rows, columns, C) as (N, C, rows, columns) of a dtype."""
         if _arrays.dtype_name(images) != "uint8":
             given = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
@@ -93,8 +105,9 @@ class Image:
     scale : Scale
     """
 
-    def __init__(self, given: Any, scale: Scale) -> None:
+    def __init__(self, given: Any, scale: Scale, background: Any = None) -> None:
         self._given, self._scale = given, scale
+        self.background: Background | None = None
         if isinstance(given, torch.Tensor) and given.is_floating_point():
             if given.dim() != 4:
                 raise ValueError(f"image: got a float tensor of shape {tuple(given.shape)}, expected (N, C, H, W)")
@@ -120,6 +133,17 @@ class Image:
                 f"image: got {type(given).__name__}, expected uint8 (H, W, C), a float tensor (N, C, H, W), or an object "
                 "with height, width and rows(top, bottom)"
             )
+        if background is None:
+            background = getattr(given, "background", None)
+        if background is not None:
+            self.background = background_of(
+                background, self.images, self.channels, self.height, self.width, uint8=self._bytes()
+            )
+
+    def _bytes(self) -> bool:
+        """Whether the pixels are uint8."""
+        probe = self._given if hasattr(self._given, "dtype") else self._given.rows(0, 1)
+        return _arrays.dtype_name(probe) == "uint8"
 
     @property
     def tensor(self) -> torch.Tensor | None:
@@ -127,29 +151,53 @@ class Image:
         return self._given if isinstance(self._given, torch.Tensor) and self._given.is_floating_point() else None
 
     def read(
-        self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device,
-        layout: torch.memory_format,
-    ) -> torch.Tensor:  # fmt: skip
+        self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
+    ) -> torch.Tensor:
         """Return rows and columns as (N, C, rows, columns)."""
-        return self._read(top, bottom, left, right, dtype, device, layout)
+        return self._read(box, dtype, device, layout)
 
-    def _of_tensor(self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device, _: Any) -> torch.Tensor:
-        return self._given.detach()[:, :, top:bottom, left:right].to(device, dtype)
+    def fill(
+        self, height: int, width: int, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
+    ) -> torch.Tensor:
+        """Return so many rows and columns of painted background."""
+        assert self.background is not None
+        kind = torch.uint8 if self._bytes() else dtype
+        value = torch.tensor(self.background.value, dtype=kind)
+        return self._scale(value.expand(self.images, height, width, self.channels).contiguous(), dtype, device, layout)
 
-    def _of_array(self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device, layout: Any) -> torch.Tensor:
-        part = self._given[..., top:bottom, left:right, :]
-        return self._scale(part if part.ndim == 4 else part[None], dtype, device, layout)
+    def _painted(self, part: Any, top: int, left: int) -> Any:
+        """Return (N, rows, columns, C) pixels with their background painted."""
+        if self.background is None:
+            return part
+        return self.background.paint(part if isinstance(part, torch.Tensor) else torch.from_numpy(part), top, left)
 
-    def _of_source(self, top: int, bottom: int, left: int, right: int, dtype: torch.dtype, device: torch.device, layout: Any) -> torch.Tensor:
-        part = self._given.rows(top, bottom)
+    def _of_tensor(self, box: Box, dtype: torch.dtype, device: torch.device, _: torch.memory_format) -> torch.Tensor:
+        part = self._given.detach()[:, :, box.top : box.bottom, box.left : box.right].to(device, dtype)
+        painted: torch.Tensor = self._painted(part.permute(0, 2, 3, 1), box.top, box.left)
+        return painted.permute(0, 3, 1, 2)
+
+    def _of_array(
+        self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
+    ) -> torch.Tensor:
+        part = self._given[..., box.top : box.bottom, box.left : box.right, :]
+        part = part if isinstance(part, torch.Tensor) else np.ascontiguousarray(part)
+        part = part if part.ndim == 4 else part[None]
+        return self._scale(self._painted(part, box.top, box.left), dtype, device, layout)
+
+    def _of_source(
+        self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
+    ) -> torch.Tensor:
+        part = self._given.rows(box.top, box.bottom)
         if not isinstance(part, torch.Tensor):
             part = np.asarray(part)
-        if tuple(part.shape) != (bottom - top, self.width, self.channels):
+        if tuple(part.shape) != (box.bottom - box.top, self.width, self.channels):
             raise ValueError(
-                f"image: its rows({top}, {bottom}) gave shape {tuple(part.shape)}, expected "
-                f"{(bottom - top, self.width, self.channels)}"
+                f"image: its rows({box.top}, {box.bottom}) gave shape {tuple(part.shape)}, expected "
+                f"{(box.bottom - box.top, self.width, self.channels)}"
             )
-        return self._scale(part[None, :, left:right], dtype, device, layout)
+        part = part[None, :, box.left : box.right]
+        part = part if isinstance(part, torch.Tensor) else np.ascontiguousarray(part)
+        return self._scale(self._painted(part, box.top, box.left), dtype, device, layout)
 
 
 class Witness:
@@ -158,23 +206,23 @@ class Witness:
     Examples
     --------
     >>> witness = Witness()
-    >>> witness.see(0, torch.zeros(1, 3, 2, 4))
-    >>> witness.see(0, torch.zeros(1, 3, 2, 4))
-    >>> witness.see(0, torch.ones(1, 3, 2, 4))
+    >>> witness.see(0, 0, torch.zeros(1, 3, 2, 4))
+    >>> witness.see(0, 0, torch.zeros(1, 3, 2, 4))
+    >>> witness.see(0, 0, torch.ones(1, 3, 2, 4))
     Traceback (most recent call last):
     ...
     RuntimeError: image: row 0 is not the same as in the first reading; a source must give the same pixels each time
     """
 
     def __init__(self) -> None:
-        self._sums: dict[int, int] = {}
+        self._sums: dict[tuple[int, int, int], int] = {}
 
-    def see(self, top: int, part: torch.Tensor) -> None:
-        """Look at rows from ``top`` on."""
+    def see(self, top: int, left: int, part: torch.Tensor) -> None:
+        """Look at rows from ``top`` on, and columns from ``left`` on."""
         array = part.detach().cpu().numpy()
         for row in range(array.shape[2]):
             found = zlib.crc32(np.ascontiguousarray(array[:, :, row]).tobytes())
-            if self._sums.setdefault(top + row, found) != found:
+            if self._sums.setdefault((top + row, left, part.shape[3]), found) != found:
                 raise RuntimeError(
                     f"image: row {top + row} is not the same as in the first reading; a source must give the same "
                     "pixels each time"

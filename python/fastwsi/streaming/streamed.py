@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fastwsi import _numbers
+from fastwsi.streaming.background import skipping
 from fastwsi.streaming.function import Call, Stream
+from fastwsi.streaming.plans import Plan
 from fastwsi.streaming.sources import Image, Scale, Witness
 from fastwsi.streaming.tracing import Map, Trace, symbolic_graph, trace
 from fastwsi.streaming.translating import graph_of
+from fastwsi.streaming.units import layout_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,20 +45,24 @@ class Streamed(torch.nn.Module):
         self._rows = _numbers.whole(rows, "rows", 1)
         self._scale = Scale(mean, std)
         self._check_source = check_source
+        self._window: int | None = None
         self._symbolic = symbolic_graph(trunk)
         self._stages()
 
-    def forward(self, image: Any, *, image_gradient: Callable[[int, torch.Tensor], None] | None = None) -> Any:
+    def forward(self, image: Any, *, background: Any = None, image_gradient: Callable[[int, torch.Tensor], None] | None = None) -> Any:
         """Stream."""
         found, graph = self._stages()
         names = tuple(dict.fromkeys(name for stage in graph.stages for name in stage.operation.operands))
         tensors = [operator.attrgetter(name)(self) for name in names]
-        given = Image(image, self._scale)
+        given = Image(image, self._scale, background)
         like = next((tensor for tensor in tensors if tensor.is_floating_point()), given.tensor)
         dtype, device = (torch.float32, torch.device("cpu")) if like is None else (like.dtype, like.device)
+        layout = layout_of_image(graph, given.height, given.width)
+        skip = None if given.background is None else skipping(layout, given.background, given.height, given.width)
+        plan = Plan(graph, layout, self._rows, self._window or layout.across.count, skip)
         call = Call(
-            graph, names, given, self._rows, _layout_of(tensors), dtype, device,
-            Witness() if self._check_source else None, image_gradient, _autocast(device.type),
+            plan, names, given, _layout_of(tensors), dtype, device,
+            Witness() if self._check_source else None, image_gradient, None, _autocast(device.type),
         )  # fmt: skip
         outputs = Stream.apply(call, given.tensor, *tensors)  # type: ignore[no-untyped-call]
         return _filled(found.returned, iter(outputs))

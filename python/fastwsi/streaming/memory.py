@@ -1,0 +1,194 @@
+"""What a pass takes in memory, by arithmetic: the schedule is gone through with counts of bytes for tensors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastwsi.streaming.buffers import storage_after_append, storage_after_drop
+from fastwsi.streaming.convolution import Convolution
+from fastwsi.streaming.execution import capacities_of, held_maps, wanting
+from fastwsi.streaming.graph import IMAGE, Graph, Span
+from fastwsi.streaming.local import Local
+from fastwsi.streaming.places import place_of
+from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+          "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
+
+
+def bytes_of(text: str | float) -> int:
+    """Return the bytes that a text such as "6GiB" or "800 MB" names, or a number of them.
+
+    Examples
+    --------
+    >>> bytes_of("1.5 GiB"), bytes_of(1_000_000)
+    (1610612736, 1000000)
+    """
+    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
+        raise TypeError(f"memory: got {text!r}, expected bytes or a text such as '6GiB'")
+    found = re.fullmatch(r"\s*([0-9.]+(?:[eE][0-9]+)?)\s*([a-zA-Z]*)\s*", str(text))
+    if not found or found[2].lower() not in _UNITS or found[1].count(".") > 1:
+        raise ValueError(f"memory: got {text!r}, expected bytes or a text such as '6GiB', '800 MB'")
+    size = int(float(found[1]) * _UNITS[found[2].lower()])
+    if size <= 0:
+        raise ValueError(f"memory: got {text!r}, expected more than nothing")
+    return size
+
+
+@dataclass(frozen=True)
+class Price:
+    """What cells cost: channels of each map, images at once, bytes of a number, whether channels come last."""
+
+    channels: Sequence[int]
+    images: int
+    itemsize: int
+    channels_last: bool
+    trained: Sequence[bool]
+
+    def cells(self, map_: int, width: int) -> int:
+        """Return the bytes of one row of a map."""
+        return self.images * self.channels[map_] * width * self.itemsize
+
+
+def peak_of(
+    graph: Graph, work: Pass, rows: Sequence[Span], columns: Sequence[Span], band: int, price: Price
+) -> int:
+    """Return the most bytes that a pass holds at once, outputs and their gradients apart."""
+    meter = _Meter(graph, work, rows, columns, band, price)
+    for action in Clock(graph, rows, work, band).actions():
+        if isinstance(action, Feed):
+            meter.append(IMAGE, action.stop - action.start, twice=True)
+        elif isinstance(action, Forward):
+            meter.forward(action)
+        elif isinstance(action, Backward):
+            meter.backward(action)
+        elif isinstance(action, Send):
+            meter.take(IMAGE, action.stop)
+        elif isinstance(action, Drop):
+            meter.drop(action)
+    return meter.peak
+
+
+class _Meter:
+    """Counts what `Run` does, in the same order."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        work: Pass,
+        rows: Sequence[Span],
+        columns: Sequence[Span],
+        band: int,
+        price: Price,
+    ) -> None:
+        self._graph, self._work, self._rows, self._columns = graph, work, rows, columns
+        self._row = [price.cells(map_, columns[map_].length) for map_ in range(graph.maps)]
+        self._capacity = capacities_of(graph, work, rows, band)
+        self._held = held_maps(graph, work)
+        self._wanting = wanting(graph, price.trained, work.image_gradient)
+        self._price = price
+        self._storage = [0] * graph.maps
+        self._base = [span.start for span in rows]
+        self._low = [span.start for span in rows]
+        self._high = [span.start for span in rows]
+        self._gradient: list[tuple[int, int]] = [(span.start, span.start) for span in rows]
+        self.peak = 0
+
+    def append(self, map_: int, count: int, *, twice: bool = False) -> None:
+        """New rows of a map; ``twice``: made elsewhere and copied."""
+        if map_ in self._held:
+            held = self._high[map_] - self._low[map_]
+            used = self._high[map_] - self._base[map_]
+            old = self._storage[map_]
+            self._storage[map_], moved = storage_after_append(old, used, held, count, self._capacity[map_])
+            if moved:
+                self._base[map_] = self._low[map_]
+                if self._storage[map_] != old:
+                    self._note(old * self._row[map_])
+        self._high[map_] += count
+        self._note(count * self._row[map_] if twice else 0)
+
+    def forward(self, action: Forward) -> None:
+        """Rows of a stage: its core's output, and what lies in it on the way."""
+        map_, stage = action.stage + 1, self._graph.stages[action.stage]
+        count = action.stop - action.start
+        made = count * self._row[map_]
+        extra = made
+        if isinstance(stage.operation, Convolution) and not self._price.channels_last:
+            extra += made + self._slab(action.stage, action.start, action.stop)  # torch's own layout, in and out
+        elif isinstance(stage.operation, Local):
+            extra += self._slab(action.stage, action.start, action.stop)
+        before = self._high[map_]
+        self.append(map_, count)
+        assert self._high[map_] == before + count
+        self._note(extra)
+
+    def backward(self, action: Backward) -> None:
+        """Gradients of rows of a stage on their way to its inputs."""
+        map_, stage = action.stage + 1, self._graph.stages[action.stage]
+        count = action.stop - action.start
+        own = count * self._row[map_]
+        operation = stage.operation
+        slab = self._slab(action.stage, action.start, action.stop)
+        wants = any(self._wanting[source] for source in stage.inputs)
+        extra = slab if wants else 0
+        if not self._price.channels_last and operation.keeps_output:
+            extra += own
+        if isinstance(operation, Convolution) and not self._price.channels_last:
+            extra += own + slab + (slab if wants else 0)
+        elif isinstance(operation, Local):
+            extra += own + slab
+        self._note(extra + max(0, own - self._pending(map_)))
+        self.take(map_, action.stop)
+        for source, piece in zip(stage.inputs, self._slices(action.stage, action.start, action.stop), strict=True):
+            if self._wanting[source]:
+                low, high = self._gradient[source]
+                self._gradient[source] = (min(low, piece[0]) if high > low else piece[0], max(high, piece[1]))
+        self._note(0)
+
+    def take(self, map_: int, stop: int) -> None:
+        """The gradient of rows of a map is used up."""
+        low, high = self._gradient[map_]
+        self._gradient[map_] = (max(low, stop), max(high, stop))
+
+    def drop(self, action: Drop) -> None:
+        """Rows of a map are not needed any more."""
+        map_ = action.map
+        self._low[map_] = max(self._low[map_], min(action.before, self._high[map_]))
+        held = self._high[map_] - self._low[map_]
+        storage = storage_after_drop(self._storage[map_], held)
+        if storage != self._storage[map_]:
+            self._storage[map_], self._base[map_] = storage, self._low[map_]
+
+    def _slices(self, index: int, start: int, stop: int) -> list[tuple[int, int]]:
+        place = place_of(self._graph.stages[index], start, stop, self._rows, self._columns, index + 1)
+        return [(piece.start, piece.stop) for piece in place.row_slices]
+
+    def _slab(self, index: int, start: int, stop: int) -> int:
+        """Return the bytes of what a stage's core reads."""
+        stage = self._graph.stages[index]
+        pieces = self._slices(index, start, stop)
+        return sum(
+            (piece[1] - piece[0]) * self._row[source]
+            for piece, source, core in zip(pieces, stage.inputs, stage.operation.core, strict=True)
+            if core
+        )
+
+    def _pending(self, map_: int) -> int:
+        low, high = self._gradient[map_]
+        return (high - low) * self._row[map_]
+
+    def _note(self, extra: int) -> None:
+        maps = range(self._graph.maps)
+        held = sum(self._storage[map_] * self._row[map_] for map_ in maps)
+        states = sum(
+            (self._high[index + 1] - self._low[index + 1]) * self._row[index + 1] // self._price.itemsize
+            for index in self._work.active
+            if self._graph.stages[index].operation.keeps_state
+        )
+        self.peak = max(self.peak, held + states + sum(self._pending(map_) for map_ in maps) + extra)
