@@ -219,8 +219,11 @@ class Clock:
         stage, span = self.graph.stages[index], self.rows[index + 1]
         ready = span.stop
         for reach, source in zip(stage.operation.reaches, stage.inputs, strict=True):
-            if self.high[source] < self.rows[source].stop:
-                ready = min(ready, reach[0].ready(self.high[source]))
+            high, of_source = self.high[source], self.rows[source]
+            if high == of_source.start < of_source.stop:
+                return span.start  # rows wholly in padding too are made from a slab, if an empty one
+            if high < of_source.stop:
+                ready = min(ready, reach[0].ready(high))
         return max(ready, span.start)
 
     def _past(self, reader: int, position: int, done: int, span: Span) -> int:
