@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from fastwsi import kernels as kernels
     from fastwsi import nn as nn
     from fastwsi import stain as stain
+    from fastwsi import streaming as streaming
     from fastwsi._native import build_info as build_info
     from fastwsi._native import cuda_available as cuda_available
     from fastwsi._native import get_num_threads as get_num_threads
     from fastwsi._native import set_num_threads as set_num_threads
+    from fastwsi.streaming import Streamed as Streamed
 
-_MODULES = frozenset({"augment", "kernels", "nn", "stain"})
+_MODULES = frozenset({"augment", "kernels", "nn", "stain", "streaming"})
 _FUNCTIONS = frozenset({"build_info", "cuda_available", "get_num_threads", "set_num_threads"})
 
-__all__ = [  # noqa: PLE0604  (the two sets are all strings)
+__all__ = [  # noqa: PLE0604  (the sets are all strings)
     "__version__",
-    *sorted(_FUNCTIONS | _MODULES),
+    *sorted(_FUNCTIONS | _MODULES | {"Streamed"}),
 ]
 
 
@@ -40,6 +42,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"fastwsi.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module("fastwsi._native"), name)
+    if name == "Streamed":
+        return importlib.import_module("fastwsi.streaming").Streamed
     raise AttributeError(f"module 'fastwsi' has no attribute {name!r}")
 
 

@@ -7,10 +7,21 @@ Examples
 """
 
 from fastwsi.nn.dense_pool import DensePool2d, set_dense_alpha
-from fastwsi.nn.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
+from fastwsi.nn.resnet import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BasicBlock,
+    Bottleneck,
+    ResNet,
+    resnet18,
+    resnet34,
+    resnet50,
+)
 from fastwsi.nn.splitting import split
 
 __all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "BasicBlock",
     "Bottleneck",
     "DensePool2d",

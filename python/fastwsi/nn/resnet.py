@@ -10,6 +10,11 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of ImageNet's pixels by channel, red first, on the scale from 0 to 1: what pretrained networks expect."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Their standard deviation."""
+
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut.

@@ -54,20 +54,28 @@ class Background:
         return painted
 
 
-def background_of(given: Any, images: int, channels: int, height: int, width: int, *, uint8: bool) -> Background:
+def background_of(
+    given: Any, images: int, channels: int, height: int, width: int, *, uint8: bool
+) -> Background:
     """Check a (value, mask, downsample) against the image."""
     try:
         value, mask, downsample = given
     except (TypeError, ValueError):
-        raise TypeError(f"background: got {type(given).__name__}, expected (value, mask, downsample)") from None
+        raise TypeError(
+            f"background: got {type(given).__name__}, expected (value, mask, downsample)"
+        ) from None
     step = _numbers.whole(downsample, "background's downsample", 1)
-    values = [_numbers.finite(each, "background's value") for each in np.ravel(np.asarray(value, dtype=object))]
+    values = [
+        _numbers.finite(each, "background's value") for each in np.ravel(np.asarray(value, dtype=object))
+    ]
     if len(values) == 1:
         values *= channels
     if len(values) != channels:
         raise ValueError(f"background's value: got {len(values)} numbers, expected 1 or {channels}")
     if uint8 and not all(0 <= each <= 255 and each == int(each) for each in values):
-        raise ValueError(f"background's value: got {value!r}, expected whole numbers from 0 to 255 for a uint8 image")
+        raise ValueError(
+            f"background's value: got {value!r}, expected whole numbers from 0 to 255 for a uint8 image"
+        )
     cells = np.asarray(mask.cpu() if isinstance(mask, torch.Tensor) else mask)
     if cells.dtype != np.bool_:
         raise TypeError(f"background's mask: got dtype {cells.dtype}, expected bool, True for background")
@@ -189,7 +197,9 @@ def _classes(big: _Sight, small: _Sight, step: int, periods: int) -> NDArray[np.
         return None
     begin = inner[0]
     found = np.where(
-        big.start_padding, places, np.where(big.end_padding, places - step * periods, begin + (places - begin) % step)
+        big.start_padding,
+        places,
+        np.where(big.end_padding, places - step * periods, begin + (places - begin) % step),
     )
     if found.min(initial=0) < 0 or found.max(initial=0) >= len(small.first):
         return None
@@ -207,7 +217,10 @@ def _live_cells(layout: Layout, background: Background, down: _Axis, across: _Ax
         high, low = _hulls(layout.down, map_, down.seen[map_], background.downsample)
         west, east = _hulls(layout.across, map_, across.seen[map_], background.downsample)
         alive |= (
-            tissue[low[:, None], east] - tissue[high[:, None], east] - tissue[low[:, None], west] + tissue[high[:, None], west]
+            tissue[low[:, None], east]
+            - tissue[high[:, None], east]
+            - tissue[low[:, None], west]
+            + tissue[high[:, None], west]
         ) > 0
     return alive
 
@@ -227,7 +240,9 @@ def _hulls(
 
 def _cost(region: Region, units: tuple[int, int], halo: tuple[int, int]) -> int:
     """Return the pixels that a region's outputs need."""
-    return ((region.bottom - region.top) * units[0] + halo[0]) * ((region.right - region.left) * units[1] + halo[1])
+    return ((region.bottom - region.top) * units[0] + halo[0]) * (
+        (region.right - region.left) * units[1] + halo[1]
+    )
 
 
 def _rectangles(alive: NDArray[np.bool_], units: tuple[int, int], halo: tuple[int, int]) -> list[Region]:
@@ -292,7 +307,9 @@ def spread(
 ) -> None:
     """Fill the outputs' dead regions from the miniature's outputs."""
     for map_, whole in outputs.items():
-        rows, columns = (torch.from_numpy(c[map_]).to(whole.device) for c in (skip.miniature.rows, skip.miniature.columns))
+        rows, columns = (
+            torch.from_numpy(c[map_]).to(whole.device) for c in (skip.miniature.rows, skip.miniature.columns)
+        )
         for region in skip.dead:
             top, bottom = layout.down.places(map_, region.top, region.bottom)
             left, right = layout.across.places(map_, region.left, region.right)
@@ -307,7 +324,9 @@ def gathered(
 ) -> torch.Tensor:
     """Return the gradient of a miniature's output: the sum over all places that it stands for."""
     total = gradient.new_zeros(tuple(shape), dtype=torch.float64)
-    rows, columns = (torch.from_numpy(c[map_]).to(gradient.device) for c in (skip.miniature.rows, skip.miniature.columns))
+    rows, columns = (
+        torch.from_numpy(c[map_]).to(gradient.device) for c in (skip.miniature.rows, skip.miniature.columns)
+    )
     for region in skip.dead:
         top, bottom = layout.down.places(map_, region.top, region.bottom)
         left, right = layout.across.places(map_, region.left, region.right)

@@ -9,7 +9,6 @@ import torch
 from fastwsi.streaming import row_kernels
 from fastwsi.streaming.row_layout import layout_of
 
-
 _SPARSE = 8
 """Of how many rows of memory one is held where the memory is given back."""
 

@@ -53,9 +53,21 @@ class Convolution(Operation):
         """For the weight's gradient, from which the norm's is had as well."""
         return trained
 
-    def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:  # noqa: ARG002
+    def expects(self, shape: Callable[[Operand], Sequence[int]]) -> int:
+        """Return the channels that the input must have."""
+        return shape(self.weight)[1] * self.groups
+
+    def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels of the output."""
+        if inputs[0] != self.expects(shape):
+            path = self.weight.rpartition(".")[0] or "trunk"
+            raise ValueError(f"{path}: got a map of {inputs[0]} channels, expected {self.expects(shape)}")
         return shape(self.weight)[0]
+
+    def cells(self, inputs: int) -> int:
+        """Return how many numbers each output is computed from, given the channels of the input."""
+        spans = [(reach.span - 1) // d + 1 for reach, d in zip(self.reaches[0], self.dilation, strict=True)]  # type: ignore[attr-defined]
+        return spans[0] * spans[1] * inputs // self.groups
 
     def prepare(self, tensors: dict[Operand, torch.Tensor], setting: Setting) -> Prepared:
         """Cast and lay out the weight, once."""
@@ -69,10 +81,16 @@ class Convolution(Operation):
             scaled = wide.to(dtype).contiguous(memory_format=setting.layout)
         # Which backend torch takes hangs on the size of what it is given. oneDNN's is that of a large image,
         # and is taken for every slab of it.
-        pinned = weight.device.type == "cpu" and dtype == torch.float32 and torch.backends.mkldnn.is_available()
-        return Prepared(weight, bias, scaled, pinned and torch.backends.mkldnn.enabled, self._trained(tensors))
+        pinned = (
+            weight.device.type == "cpu" and dtype == torch.float32 and torch.backends.mkldnn.is_available()
+        )
+        return Prepared(
+            weight, bias, scaled, pinned and torch.backends.mkldnn.enabled, self._trained(tensors)
+        )
 
-    def forward(self, slabs: Sequence[torch.Tensor], place: Place, prepared: Prepared) -> tuple[torch.Tensor, Any]:
+    def forward(
+        self, slabs: Sequence[torch.Tensor], place: Place, prepared: Prepared
+    ) -> tuple[torch.Tensor, Any]:
         """Convolve."""
         slab, padding, _ = self._slab(slabs[0].to(prepared.weight.dtype), place)
         weight, bias = prepared.weight, prepared.bias

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fastwsi.streaming.convolution import Convolution
 from fastwsi.streaming.graph import IMAGE, Graph, Stage
 from fastwsi.streaming.max_pooling import MaxPooling
 from fastwsi.streaming.operations import Norm, Operation, Passing
-from fastwsi.streaming.convolution import Convolution
 from fastwsi.streaming.reach import HERE
 
 if TYPE_CHECKING:
@@ -52,7 +52,11 @@ class Drafts:
     def normalise(self, output: Map, source: Map, norm: Norm) -> bool:
         """Let a batch norm follow a convolution; False where it cannot."""
         draft = self._only_reader_follows(source)
-        if draft is None or not isinstance(draft.operation, Convolution) or not draft.operation.epilogue.empty:
+        if (
+            draft is None
+            or not isinstance(draft.operation, Convolution)
+            or not draft.operation.epilogue.empty
+        ):
             return False
         self._extend(draft, norm=norm)
         self._of[output] = draft
@@ -69,12 +73,15 @@ class Drafts:
 
     def pool(self, output: Map, operation: MaxPooling, source: Map, path: str) -> None:
         """Add max pooling. A ReLU before it follows it instead, on fewer cells: the same values and gradients,
-        since neither changes which cell is largest where it is above zero."""
+        since neither changes which cell is largest where it is above zero.
+        """
         draft = self._only_reader_follows(source)
         read = self._of[source]
         if draft is not None and draft.operation.epilogue.activation in ("relu", "relu6"):
             epilogue = draft.operation.epilogue
-            operation = replace(operation, epilogue=replace(operation.epilogue, activation=epilogue.activation))
+            operation = replace(
+                operation, epilogue=replace(operation.epilogue, activation=epilogue.activation)
+            )
             self._extend(draft, activation="none")
             if isinstance(draft.operation, Passing) and draft.operation.epilogue.empty:
                 self._order.remove(draft)

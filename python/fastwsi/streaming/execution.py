@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from fastwsi.streaming import row_kernels
-from fastwsi.streaming.row_layout import layout_of
 from fastwsi.streaming.buffers import GradientRows, Kind, Rows
 from fastwsi.streaming.graph import IMAGE, Graph, Span
 from fastwsi.streaming.operations import Norm, Operand, Setting
 from fastwsi.streaming.places import Place, place_of
+from fastwsi.streaming.row_layout import layout_of
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
@@ -39,7 +39,12 @@ class Numbers:
         self.channels = [channels]
         for stage in graph.stages:
             inputs = [self.channels[source] for source in stage.inputs]
-            self.channels.append(stage.operation.channels(inputs, lambda name: tensors[name].shape))
+            made = stage.operation.channels(inputs, lambda name: tensors[name].shape)
+            if stage.operation.epilogue.residual and inputs[-1] != made:
+                raise ValueError(
+                    f"{stage.path}: got maps of {made} and {inputs[-1]} channels to add, expected as many"
+                )
+            self.channels.append(made)
         self.tensors = tensors
         self.setting = setting
         self.prepared = [stage.operation.prepare(tensors, setting) for stage in graph.stages]
@@ -76,7 +81,9 @@ class Outputs:
     sizes: dict[int, tuple[int, int]]
     tensors: dict[int, torch.Tensor] = field(default_factory=dict)
 
-    def part(self, map_: int, rows: tuple[int, int], columns: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+    def part(
+        self, map_: int, rows: tuple[int, int], columns: tuple[int, int], like: torch.Tensor
+    ) -> torch.Tensor:
         """Return the place of a part of an output."""
         if map_ not in self.tensors:
             height, width = self.sizes[map_]
@@ -209,7 +216,12 @@ class Run:
             )
         core = [i for i in range(len(stage.inputs)) if operation.core[i]]
         kept = index in self._work.keeps_inputs
-        slabs = [self._slab(stage.inputs[i], place, i) if kept else self._shape(stage.inputs[i], place, i, gradient) for i in core]
+        slabs = [
+            self._slab(stage.inputs[i], place, i)
+            if kept
+            else self._shape(stage.inputs[i], place, i, gradient)
+            for i in core
+        ]
         wanted = [self._wanting[stage.inputs[i]] for i in core]
         state = None
         if index in self._states:
@@ -219,7 +231,9 @@ class Run:
         )
         for i, part in zip(core, found, strict=True):
             if part is not None and self._wanting[stage.inputs[i]]:
-                self._add(stage.inputs[i], place, i, part, owned=part is not gradient or not epilogue.residual)
+                self._add(
+                    stage.inputs[i], place, i, part, owned=part is not gradient or not epilogue.residual
+                )
         if epilogue.residual and self._wanting[stage.inputs[-1]]:
             shared = any(part is gradient for part in found)
             self._add(stage.inputs[-1], place, len(stage.inputs) - 1, gradient, owned=not shared)
@@ -263,7 +277,12 @@ class Run:
     def _shape(self, map_: int, place: Place, position: int, like: torch.Tensor) -> torch.Tensor:
         """Return a slab of zeros that takes no memory, for operations that need only its shape."""
         down, across = place.row_slices[position], place.column_slices[position]
-        shape = like.shape[0], self._numbers.channels[map_], down.stop - down.start, across.stop - across.start
+        shape = (
+            like.shape[0],
+            self._numbers.channels[map_],
+            down.stop - down.start,
+            across.stop - across.start,
+        )
         return like.new_zeros(1).expand(shape)
 
     def _taken(self, map_: int, place: Place) -> torch.Tensor | None:
@@ -276,7 +295,10 @@ class Run:
             (max(own[0], ask[0]), min(own[1], ask[1]))
             for own, ask in zip(
                 (place.rows, place.columns),
-                (axis.get(map_, own) for axis, own in zip(self._wanted, (place.rows, place.columns), strict=True)),
+                (
+                    axis.get(map_, own)
+                    for axis, own in zip(self._wanted, (place.rows, place.columns), strict=True)
+                ),
                 strict=True,
             )
         )
@@ -343,5 +365,9 @@ def held_maps(graph: Graph, work: Pass) -> frozenset[int]:
         if index in work.runs:
             found.update(stage.inputs)
         if index in work.keeps_inputs:
-            found.update(source for source, core in zip(stage.inputs, stage.operation.core, strict=True) if core)
-    return frozenset(map_ for map_ in found if map_ == IMAGE or map_ - 1 in work.runs and map_ not in work.given)
+            found.update(
+                source for source, core in zip(stage.inputs, stage.operation.core, strict=True) if core
+            )
+    return frozenset(
+        map_ for map_ in found if map_ == IMAGE or (map_ - 1 in work.runs and map_ not in work.given)
+    )

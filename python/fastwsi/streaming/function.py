@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from fastwsi.streaming.operations import Operand, Setting
 from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
-from fastwsi.streaming.units import Layout, layout_of_image
+from fastwsi.streaming.units import layout_of_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from fastwsi.streaming.background import Skipping
@@ -60,7 +60,19 @@ class Call:
 
     def read_background(self, box: Box) -> torch.Tensor:
         """Return rows and columns of the image of background alone."""
-        return self.image.fill(box.bottom - box.top, box.right - box.left, self.dtype, self.device, self.layout)
+        return self.image.fill(
+            box.bottom - box.top, box.right - box.left, self.dtype, self.device, self.layout
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Take the progress bar away at the end, whatever the end is."""
+        try:
+            yield
+        finally:
+            close = getattr(self.progress, "close", None)
+            if close is not None:
+                close()
 
     def told(self, what: str, total: int) -> Callable[[int], None] | None:
         """Return what a pass is to call with the rows that it has read."""
@@ -80,14 +92,17 @@ class Stream(torch.autograd.Function):
     """The trunk on the image, forward; and again, with gradients, backward."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:  # noqa: ARG004
+    def forward(
+        ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
-        with torch.no_grad(), call.under_autocast():
+        with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
         found = tuple(outputs.tensors[map_] for map_ in call.plan.graph.outputs)
         # A map that is returned twice must be two tensors for autograd.
         distinct = tuple(
-            tensor.clone() if any(tensor is other for other in found[:i]) else tensor for i, tensor in enumerate(found)
+            tensor.clone() if any(tensor is other for other in found[:i]) else tensor
+            for i, tensor in enumerate(found)
         )
         ctx.call = call
         ctx.addresses = [tensor.data_ptr() for tensor in tensors]
@@ -115,7 +130,7 @@ class Stream(torch.autograd.Function):
             for name, tensor in zip(call.names, tensors, strict=True)
         }
         of_image, sink = _image_sink(call, ctx.needs_input_grad[1])
-        with torch.no_grad(), call.under_autocast():
+        with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = Outputs({}, dict(zip(call.plan.graph.outputs, maps, strict=True)))
             result = _backward(call, found, outputs, given, sink)
         return (None, of_image, *(result.get(name) for name in call.names))
@@ -165,7 +180,10 @@ def _backward(
     progress = call.told("backward", plan.rows_to_read(skipping=skip is not None))
     for region in plan.regions(skipping=skip is not None):
         rows, columns = plan.layout.spans(region)
-        wanted = plan.layout.down.wanted(region.top, region.bottom), plan.layout.across.wanted(region.left, region.right)
+        wanted = (
+            plan.layout.down.wanted(region.top, region.bottom),
+            plan.layout.across.wanted(region.left, region.right),
+        )
         Run(
             graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
         )(progress)  # fmt: skip

@@ -21,12 +21,15 @@ class Local(Operation):
     """A function of slabs, their place and the operands.
 
     ``linear`` says that the gradient does not depend on the inputs; then they are not kept. ``gains`` gives the
-    channels of the output from those of the inputs; None: as the first.
+    channels of the output from those of the inputs; None: as the first. ``what`` it is called in plans.
     """
 
-    function: Callable[[Sequence[torch.Tensor], Place, dict[Operand, torch.Tensor]], torch.Tensor] | None = None
+    function: Callable[[Sequence[torch.Tensor], Place, dict[Operand, torch.Tensor]], torch.Tensor] | None = (
+        None
+    )
     names: tuple[Operand, ...] = ()
     linear: bool = False
+    what: str = "local"
     gains: Callable[[Sequence[int], Callable[[Operand], Sequence[int]]], int] | None = None
 
     @property
@@ -66,7 +69,8 @@ class Local(Operation):
         with torch.enable_grad():
             inputs = [slab.detach().requires_grad_(want) for slab, want in zip(slabs, wanted, strict=True)]
             operands = {
-                name: tensor.detach().requires_grad_(tensor.requires_grad) for name, tensor in prepared.items()
+                name: tensor.detach().requires_grad_(tensor.requires_grad)
+                for name, tensor in prepared.items()
             }
             output = self.function(inputs, place, operands)
             if not output.requires_grad:  # all of it lies in padding

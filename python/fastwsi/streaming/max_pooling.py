@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from fastwsi.streaming import row_kernels
-from fastwsi.streaming.row_layout import layout_of
 from fastwsi.streaming.operations import Operand, Operation, Setting
 from fastwsi.streaming.places import Place, pads_of
+from fastwsi.streaming.row_layout import layout_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -120,7 +120,9 @@ class _Meter:
         made = count * self._row[map_]
         extra = made
         if isinstance(stage.operation, Convolution) and not self._price.channels_last:
-            extra += made + self._slab(action.stage, action.start, action.stop)  # torch's own layout, in and out
+            extra += made + self._slab(
+                action.stage, action.start, action.stop
+            )  # torch's own layout, in and out
         elif isinstance(stage.operation, Local):
             extra += self._slab(action.stage, action.start, action.stop)
         before = self._high[map_]
@@ -145,7 +147,9 @@ class _Meter:
             extra += own + slab
         self._note(extra + max(0, own - self._pending(map_)))
         self.take(map_, action.stop)
-        for source, piece in zip(stage.inputs, self._slices(action.stage, action.start, action.stop), strict=True):
+        for source, piece in zip(
+            stage.inputs, self._slices(action.stage, action.start, action.stop), strict=True
+        ):
             if self._wanting[source]:
                 low, high = self._gradient[source]
                 self._gradient[source] = (min(low, piece[0]) if high > low else piece[0], max(high, piece[1]))

@@ -105,6 +105,10 @@ class Operation(ABC):
     def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels of the output."""
 
+    def expects(self, shape: Callable[[Operand], Sequence[int]]) -> int | None:  # noqa: ARG002
+        """Return the channels that the input must have, where the operands say."""
+        return None
+
     @abstractmethod
     def prepare(self, tensors: dict[Operand, torch.Tensor], setting: Setting) -> Any:
         """Return what all calls of a run share."""

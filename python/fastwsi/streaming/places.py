@@ -59,14 +59,18 @@ class Place:
     full: tuple[tuple[int, int], ...]
 
 
-def place_of(stage: Stage, start: int, stop: int, rows: Sequence[Span], columns: Sequence[Span], map_: int) -> Place:
+def place_of(
+    stage: Stage, start: int, stop: int, rows: Sequence[Span], columns: Sequence[Span], map_: int
+) -> Place:
     """Return where rows [start, stop) of a stage's map come from."""
     across = columns[map_]
     reaches, sources = stage.operation.reaches, stage.inputs
     return Place(
         (start, stop),
         (across.start, across.stop),
-        tuple(slice_of(reach[0], start, stop, rows[s].size) for reach, s in zip(reaches, sources, strict=True)),
+        tuple(
+            slice_of(reach[0], start, stop, rows[s].size) for reach, s in zip(reaches, sources, strict=True)
+        ),
         tuple(
             slice_of(reach[1], across.start, across.stop, columns[s].size)
             for reach, s in zip(reaches, sources, strict=True)
@@ -97,5 +101,3 @@ def unpadded(gradient: torch.Tensor, pads: Sequence[int]) -> torch.Tensor:
     left, right, top, bottom = pads
     height, width = gradient.shape[2], gradient.shape[3]
     return gradient[:, :, top : height - bottom, left : width - right]
-
-

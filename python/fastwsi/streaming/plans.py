@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fastwsi.streaming import graph as graphs
 from fastwsi.streaming.graph import IMAGE, Graph
-from fastwsi.streaming.units import Layout, Region
+from fastwsi.streaming.memory import Price, peak_of
+from fastwsi.streaming.units import Layout, Region, grid_of, layout_of_image, receptive_field
 
 if TYPE_CHECKING:
     from fastwsi.streaming.background import Skipping
+    from fastwsi.streaming.schedule import Pass
+
+_BANDS = (256, 128, 64, 32, 16)
+"""Heights that are tried where memory decides, best first."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +37,63 @@ class Plan:
     def rows_to_read(self, *, skipping: bool) -> int:
         """Return how many rows of the image all regions take together."""
         return sum(self.layout.spans(region)[0][IMAGE].length for region in self.regions(skipping=skipping))
+
+
+def memory_of(plan: Plan, work: Pass, price: Price) -> int:
+    """Return the most bytes that a pass over an image takes beside its outputs, in milliseconds for any height.
+
+    The height matters only until a pass goes on as it went: a shorter image stands for a tall one.
+    """
+    height, width = plan.layout.size(IMAGE)
+    least = 6 * (receptive_field(plan.graph, 0) + plan.band)
+    unit = plan.layout.down.unit
+    short = height if height <= least else height - (height - least) // unit * unit
+    down = plan.layout.down if short == height else grid_of(plan.graph, graphs.sizes(plan.graph, short, 0), 0)
+    layout = replace(plan.layout, down=down)
+    small = replace(plan, layout=layout, skipping=None)
+    widest = max(small.regions(skipping=False), key=lambda region: layout.spans(region)[1][IMAGE].length)
+    rows, columns = layout.spans(widest)
+    return peak_of(plan.graph, work, rows, columns, plan.band, price)
+
+
+def plan_for(graph: Graph, height: int, width: int, rows: int) -> Plan:
+    """Return the plan of bands of so many rows, as wide as the image."""
+    layout = layout_of_image(graph, height, width)
+    return Plan(graph, layout, rows, layout.across.count)
+
+
+def plan_within(
+    graph: Graph, height: int, width: int, works: list[Pass], price: Price, budget: int, fixed: int
+) -> Plan:
+    """Return the plan that takes at most ``budget`` bytes with the least work beyond the whole image's.
+
+    Parameters
+    ----------
+    works : list of Pass
+        The passes that will be made.
+    fixed : int
+        Bytes that are taken whatever the plan: outputs, their gradients, copies of weights.
+
+    Raises
+    ------
+    ValueError
+        Where nothing fits; the message says what would.
+    """
+    wide = plan_for(graph, height, width, _BANDS[0])
+    least: int | None = None
+    count = wide.layout.across.count
+    windows = [count]
+    while windows[-1] > 1:
+        windows.append(-(-windows[-1] // 2))
+    for window in windows:
+        for band in _BANDS:
+            plan = replace(wide, band=min(band, max(1, height)), window=window)
+            needed = fixed + max(memory_of(plan, work, price) for work in works)
+            if needed <= budget:
+                return plan
+            least = needed if least is None else min(least, needed)
+    assert least is not None
+    raise ValueError(
+        f"memory: got {budget / 2**20:.0f} MiB for an image of {height} x {width}, expected at least "
+        f"{least / 2**20:.0f} MiB, {fixed / 2**20:.0f} of them for outputs, their gradients and weights"
+    )

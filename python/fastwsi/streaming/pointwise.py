@@ -41,7 +41,7 @@ def pointwise(function: Callable[[torch.Tensor], torch.Tensor]) -> Local:
     def call(slabs: Sequence[torch.Tensor], _: Place, __: dict[Operand, torch.Tensor]) -> torch.Tensor:
         return function(slabs[0])
 
-    return Local(((HERE, HERE),), function=call)
+    return Local(((HERE, HERE),), function=call, what="activation")
 
 
 def prelu(weight: Operand) -> Local:
@@ -50,7 +50,7 @@ def prelu(weight: Operand) -> Local:
     def call(slabs: Sequence[torch.Tensor], _: Place, operands: dict[Operand, torch.Tensor]) -> torch.Tensor:
         return F.prelu(slabs[0], operands[weight].to(slabs[0].dtype))
 
-    return Local(((HERE, HERE),), function=call, names=(weight,))
+    return Local(((HERE, HERE),), function=call, names=(weight,), what="prelu")
 
 
 def normalisation(norm: Norm) -> Local:
@@ -63,7 +63,7 @@ def normalisation(norm: Norm) -> Local:
         mean, variance = operands[norm.mean], operands[norm.variance]
         return F.batch_norm(slabs[0], mean, variance, weight, bias, training=False, eps=norm.epsilon)
 
-    return Local(((HERE, HERE),), function=call, names=names, linear=True)
+    return Local(((HERE, HERE),), function=call, names=names, linear=True, what="batch norm")
 
 
 def arithmetic(what: str, operands: Sequence[Any]) -> Local:
@@ -86,7 +86,9 @@ def arithmetic(what: str, operands: Sequence[Any]) -> Local:
 
     divides_by_map = what == "div" and isinstance(operands[1], Map)
     linear = what in ("add", "sub") or (len(maps) == 1 and not divides_by_map)
-    return Local(((HERE, HERE),) * len(maps), function=call, names=names, linear=linear, gains=gains)
+    return Local(
+        ((HERE, HERE),) * len(maps), function=call, names=names, linear=linear, what=what, gains=gains
+    )
 
 
 def concatenation(count: int) -> Local:
@@ -98,4 +100,4 @@ def concatenation(count: int) -> Local:
     def gains(inputs: Sequence[int], _: Callable[[Operand], Sequence[int]]) -> int:
         return sum(inputs)
 
-    return Local(((HERE, HERE),) * count, function=call, linear=True, gains=gains)
+    return Local(((HERE, HERE),) * count, function=call, linear=True, what="concatenation", gains=gains)

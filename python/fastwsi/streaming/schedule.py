@@ -131,7 +131,8 @@ def _computed_from(graph: Graph, maps: set[int], given: frozenset[int]) -> froze
 @dataclass
 class Clock:
     """How far a pass has come: for each map, rows from ``low`` on are held, before ``high`` computed, and before
-    ``sent`` their gradients sent on."""
+    ``sent`` their gradients sent on.
+    """
 
     graph: Graph
     rows: Sequence[Span]
@@ -177,7 +178,8 @@ class Clock:
 
     def _backwards(self) -> Iterator[Action]:
         """Send gradients as far as they go: at the image's end, where they go furthest, in steps no larger than
-        elsewhere, since each step holds its gradients."""
+        elsewhere, since each step holds its gradients.
+        """
         moved = True
         while moved:
             moved = False

@@ -64,16 +64,22 @@ class Scale:
         self.std = None if std is None else tuple(float(value) for value in std)
         if self.mean is not None and self.std is not None:
             if len(self.mean) != len(self.std):
-                raise ValueError(f"mean, std: got {len(self.mean)} and {len(self.std)} values, expected as many of each")
+                raise ValueError(
+                    f"mean, std: got {len(self.mean)} and {len(self.std)} values, expected as many of each"
+                )
             if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or 0.0 in self.std:
-                raise ValueError(f"mean, std: got {mean!r} and {std!r}, expected finite numbers, std without zeros")
+                raise ValueError(
+                    f"mean, std: got {mean!r} and {std!r}, expected finite numbers, std without zeros"
+                )
 
     def __call__(
         self, images: Any, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
     ) -> torch.Tensor:
         """Return uint8 or float images (N, rows, columns, C) as (N, C, rows, columns) of a dtype."""
         if _arrays.dtype_name(images) != "uint8":
-            given = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+            given = (
+                images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+            )
             return given.to(device, dtype).permute(0, 3, 1, 2)
         if self.mean is None or self.std is None:
             raise TypeError(
@@ -110,7 +116,9 @@ class Image:
         self.background: Background | None = None
         if isinstance(given, torch.Tensor) and given.is_floating_point():
             if given.dim() != 4:
-                raise ValueError(f"image: got a float tensor of shape {tuple(given.shape)}, expected (N, C, H, W)")
+                raise ValueError(
+                    f"image: got a float tensor of shape {tuple(given.shape)}, expected (N, C, H, W)"
+                )
             self.images, self.channels, self.height, self.width = given.shape
             self._read = self._of_tensor
         elif isinstance(given, RowSource) and not hasattr(given, "__array__") and not hasattr(given, "shape"):
@@ -148,7 +156,9 @@ class Image:
     @property
     def tensor(self) -> torch.Tensor | None:
         """The image where it is a float tensor, which may want a gradient."""
-        return self._given if isinstance(self._given, torch.Tensor) and self._given.is_floating_point() else None
+        return (
+            self._given if isinstance(self._given, torch.Tensor) and self._given.is_floating_point() else None
+        )
 
     def read(
         self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
@@ -163,15 +173,21 @@ class Image:
         assert self.background is not None
         kind = torch.uint8 if self._bytes() else dtype
         value = torch.tensor(self.background.value, dtype=kind)
-        return self._scale(value.expand(self.images, height, width, self.channels).contiguous(), dtype, device, layout)
+        return self._scale(
+            value.expand(self.images, height, width, self.channels).contiguous(), dtype, device, layout
+        )
 
     def _painted(self, part: Any, top: int, left: int) -> Any:
         """Return (N, rows, columns, C) pixels with their background painted."""
         if self.background is None:
             return part
-        return self.background.paint(part if isinstance(part, torch.Tensor) else torch.from_numpy(part), top, left)
+        return self.background.paint(
+            part if isinstance(part, torch.Tensor) else torch.from_numpy(part), top, left
+        )
 
-    def _of_tensor(self, box: Box, dtype: torch.dtype, device: torch.device, _: torch.memory_format) -> torch.Tensor:
+    def _of_tensor(
+        self, box: Box, dtype: torch.dtype, device: torch.device, _: torch.memory_format
+    ) -> torch.Tensor:
         part = self._given.detach()[:, :, box.top : box.bottom, box.left : box.right].to(device, dtype)
         painted: torch.Tensor = self._painted(part.permute(0, 2, 3, 1), box.top, box.left)
         return painted.permute(0, 3, 1, 2)

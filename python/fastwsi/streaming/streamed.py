@@ -8,68 +8,302 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fastwsi import _numbers
+from fastwsi.kernels.graph_breaks import outside_graphs
 from fastwsi.streaming.background import skipping
+from fastwsi.streaming.execution import Numbers
+from fastwsi.streaming.explaining import Explanation, explain
 from fastwsi.streaming.function import Call, Stream
-from fastwsi.streaming.plans import Plan
+from fastwsi.streaming.memory import Price, bytes_of
+from fastwsi.streaming.operations import Setting
+from fastwsi.streaming.plans import Plan, memory_of, plan_for, plan_within
+from fastwsi.streaming.progress import Bar
+from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Image, Scale, Witness
 from fastwsi.streaming.tracing import Map, Trace, symbolic_graph, trace
 from fastwsi.streaming.translating import graph_of
-from fastwsi.streaming.units import layout_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fastwsi.streaming.graph import Graph
+    from fastwsi.streaming.operations import Operand
+    from fastwsi.streaming.schedule import Pass
+
+_ROWS = 256
 
 
 class Streamed(torch.nn.Module):
-    """A CNN that is run over an image in bands of rows: any height, exactly the whole image's result."""
+    """A CNN that goes over an image in bands of rows: features and gradients are those of the whole image.
+
+    Every activation is computed once per pass and held only while something needs it, so that memory grows with
+    the image's width, not with its height. The backward pass goes over the image a second time.
+
+    The network's parts are registered under their own names, and shared with it: what trains one trains the
+    other, and checkpoints of the network load. Batch norm and dropout compute as in evaluation, whatever
+    ``train()`` says, since statistics of the whole image are not known in its first band.
+
+    Parameters
+    ----------
+    trunk : torch.nn.Module
+        Any network that ``torch.fx`` traces, made of operations on windows and on positions: convolutions,
+        pooling, batch norm, activations, sums, concatenation, up-sampling. It may return several maps.
+    rows : int, optional
+        Rows of the image that are read at a time; 256 unless ``memory`` decides. Fewer take less memory, and
+        hardly more time down to about 64.
+    memory : str or int, optional
+        Such as "6GiB", or bytes: what a call (and its backward pass, where there will be one) may take, the
+        outputs included. Bands get as high as that allows; where the image is too wide it is cut into upright
+        windows, which go over their margins twice.
+    mean, std : sequence of float, optional
+        For uint8 images, which become (x / 255 - mean) / std.
+    check_source : bool
+        Compare what is read in the backward pass with what was read in the forward pass.
+    progress : bool or callable
+        Show a bar, or call ``progress(what, done, total)`` with "forward" or "backward" and rows of the image.
+
+    Raises
+    ------
+    fastwsi.streaming.Unstreamable
+        Where the network does something that bands cannot give exactly; the message names the module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> trunk, head = fastwsi.nn.split(fastwsi.nn.resnet18(num_classes=2).eval(), "layer3")
+    >>> stream = fastwsi.Streamed(trunk, rows=64, mean=fastwsi.nn.IMAGENET_MEAN, std=fastwsi.nn.IMAGENET_STD)
+    >>> image = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    >>> features = stream(image)
+    >>> loss = head(features).square().sum()
+    >>> loss.backward()
+    >>> features.shape, trunk.conv1.weight.grad.shape
+    (torch.Size([1, 256, 19, 13]), torch.Size([64, 3, 7, 7]))
+    """
 
     def __init__(
         self,
         trunk: torch.nn.Module,
-        rows: int = 256,
+        rows: int | None = None,
         *,
+        memory: str | int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         check_source: bool = False,
+        progress: bool | Callable[[str, int, int], None] = False,
     ) -> None:
         super().__init__()
-        self._trunk = (trunk,)  # not registered: its parts are, under their own names
-        for name, child in trunk.named_children():
-            self.add_module(name, child)
-        for name, parameter in trunk.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        for name, buffer in trunk.named_buffers(recurse=False):
-            self.register_buffer(name, buffer, persistent=name not in trunk._non_persistent_buffers_set)
-        self._rows = _numbers.whole(rows, "rows", 1)
+        if rows is not None and memory is not None:
+            raise ValueError(f"rows, memory: got {rows!r} and {memory!r}, expected one of them")
+        self._adopt(trunk)
+        self._rows = _ROWS if rows is None else _numbers.whole(rows, "rows", 1)
+        self._memory = None if memory is None else bytes_of(memory)
         self._scale = Scale(mean, std)
         self._check_source = check_source
-        self._window: int | None = None
+        self._progress = progress
         self._symbolic = symbolic_graph(trunk)
         self._stages()
 
-    def forward(self, image: Any, *, background: Any = None, image_gradient: Callable[[int, torch.Tensor], None] | None = None) -> Any:
-        """Stream."""
-        found, graph = self._stages()
-        names = tuple(dict.fromkeys(name for stage in graph.stages for name in stage.operation.operands))
-        tensors = [operator.attrgetter(name)(self) for name in names]
+    @outside_graphs
+    def forward(
+        self,
+        image: Any,
+        *,
+        background: Any = None,
+        image_gradient: Callable[[int, torch.Tensor], None] | None = None,
+    ) -> Any:
+        """Return what the network returns for an image.
+
+        Parameters
+        ----------
+        image : array, tensor or RowSource
+            uint8 of shape (H, W, C) or (N, H, W, C), as an array, memmap, zarr array or tensor; or a float tensor
+            (N, C, H, W); or an object with height, width and rows(top, bottom). It is read twice, and must not
+            change before the backward pass.
+        background : (value, mask, downsample), optional
+            Pixels to paint with ``value`` (one number or one per channel, of the image's kind) before anything
+            else: where ``mask``, bool of shape (ceil(H / downsample), ceil(W / downsample)), is True. What sees
+            nothing but background is not computed, but known, exactly, from a small image of background. By
+            default the image's own attribute of that name, if it has one.
+        image_gradient : callable, optional
+            In the backward pass called with (first row, gradient (N, C, rows, W)) from top to bottom: for images
+            whose gradient does not fit in memory. Background is not skipped then.
+
+        Returns
+        -------
+        tensor, or what the network returns, with maps as tensors
+        """
+        template, graph = self._stages()
+        names, tensors = self._operands(graph)
         given = Image(image, self._scale, background)
-        like = next((tensor for tensor in tensors if tensor.is_floating_point()), given.tensor)
-        dtype, device = (torch.float32, torch.device("cpu")) if like is None else (like.dtype, like.device)
-        layout = layout_of_image(graph, given.height, given.width)
-        skip = None if given.background is None else skipping(layout, given.background, given.height, given.width)
-        plan = Plan(graph, layout, self._rows, self._window or layout.across.count, skip)
+        dtype, device = _kind_of(tensors, given)
+        autocast = _autocast(device.type)
+        plan = self._plan(graph, names, tensors, given, autocast, dtype)
         call = Call(
-            plan, names, given, _layout_of(tensors), dtype, device,
-            Witness() if self._check_source else None, image_gradient, None, _autocast(device.type),
-        )  # fmt: skip
+            plan,
+            names,
+            given,
+            _layout_of(tensors),
+            dtype,
+            device,
+            Witness() if self._check_source else None,
+            image_gradient,
+            Bar() if self._progress is True else self._progress or None,
+            autocast,
+        )
         outputs = Stream.apply(call, given.tensor, *tensors)  # type: ignore[no-untyped-call]
-        return _filled(found.returned, iter(outputs))
+        return _filled(template.returned, iter(outputs))
+
+    def explain(self, height: int, width: int, images: int = 1) -> Explanation:
+        """Return the plan for images of a size: rows held, memory, work. Print it; it takes milliseconds.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the image, in pixels.
+        images : int
+            How many at once.
+
+        Examples
+        --------
+        >>> trunk, _ = fastwsi.nn.split(fastwsi.nn.resnet18(), "layer3")
+        >>> plan = fastwsi.Streamed(trunk, rows=128).explain(100_000, 50_000)
+        >>> plan.band, plan.field, round(plan.work, 2) < 4 / 3
+        (128, (211, 211), True)
+        """
+        height, width = _numbers.whole(height, "height", 1), _numbers.whole(width, "width", 1)
+        _, graph = self._stages()
+        names, tensors = self._operands(graph)
+        dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+        channels = self._channels(graph, dict(zip(names, tensors, strict=True)))
+        forward, backward, price = self._works(
+            graph, names, tensors, channels, _numbers.whole(images, "images", 1), dtype, image_gradient=False
+        )
+        plan = self._planned(graph, height, width, [forward, backward], price, tensors)
+        return explain(
+            plan,
+            backward,
+            price,
+            memory_of(plan, forward, price),
+            memory_of(plan, backward, price) + _weights(tensors),
+            self._notes(tensors),
+        )
+
+    def _adopt(self, trunk: torch.nn.Module) -> None:
+        """Register a network's parts under their own names."""
+        for name in [*dict(trunk.named_children()), *trunk._parameters, *trunk._buffers]:
+            if hasattr(self, name):
+                raise ValueError(f"trunk: got a part named {name!r}, which Streamed has a use for; rename it")
+        for name, child in trunk.named_children():
+            self.add_module(name, child)
+        for name, parameter in trunk._parameters.items():
+            self.register_parameter(name, parameter)
+        for name, buffer in trunk._buffers.items():
+            self.register_buffer(name, buffer, persistent=name not in trunk._non_persistent_buffers_set)
 
     def _stages(self) -> tuple[Trace, Graph]:
+        """Return the network's stages as they are now: modules may have been replaced, strides changed."""
         found = trace(self._symbolic, self)
         return found, graph_of(found, self)
+
+    def _operands(self, graph: Graph) -> tuple[tuple[Operand, ...], list[torch.Tensor]]:
+        names = tuple(dict.fromkeys(name for stage in graph.stages for name in stage.operation.operands))
+        return names, [operator.attrgetter(name)(self) for name in names]
+
+    def _works(
+        self,
+        graph: Graph,
+        names: tuple[Operand, ...],
+        tensors: list[torch.Tensor],
+        channels: int,
+        images: int,
+        dtype: torch.dtype,
+        *,
+        image_gradient: bool,
+    ) -> tuple[Pass, Pass, Price]:
+        """Return the passes of a training step and what their cells cost."""
+        layout = _layout_of(tensors)
+        named = dict(zip(names, tensors, strict=True))
+        numbers = Numbers(
+            graph, {k: v.detach() for k, v in named.items()}, channels, Setting(None, layout, False)
+        )
+        trained = [
+            any(named[name].requires_grad for name in stage.operation.operands) for stage in graph.stages
+        ]
+        price = Price(numbers.channels, images, dtype.itemsize, layout == torch.channels_last, trained)
+        backward = backward_pass(
+            graph, trained, image_gradient=image_gradient, outputs=frozenset(graph.outputs)
+        )
+        return forward_pass(graph), backward, price
+
+    def _planned(
+        self,
+        graph: Graph,
+        height: int,
+        width: int,
+        works: list[Pass],
+        price: Price,
+        tensors: list[torch.Tensor],
+    ) -> Plan:
+        plan = plan_for(graph, height, width, self._rows)
+        if self._memory is None:
+            return plan
+        outputs = sum(
+            price.cells(map_, plan.layout.size(map_)[1]) * plan.layout.size(map_)[0]
+            for map_ in set(graph.outputs)
+        )
+        fixed = outputs if len(works) == 1 else 2 * outputs + _weights(tensors)
+        return plan_within(graph, height, width, works, price, self._memory, fixed)
+
+    def _plan(
+        self,
+        graph: Graph,
+        names: tuple[Operand, ...],
+        tensors: list[torch.Tensor],
+        image: Image,
+        autocast: dict[str, Any],
+        dtype: torch.dtype,
+    ) -> Plan:
+        forward, backward, price = self._works(
+            graph, names, tensors, image.channels, image.images,
+            autocast.get("dtype", dtype),
+            image_gradient=image.tensor is not None and image.tensor.requires_grad,
+        )  # fmt: skip
+        learns = torch.is_grad_enabled() and bool(backward.active)
+        works = [forward, backward] if learns else [forward]
+        plan = self._planned(graph, image.height, image.width, works, price, tensors)
+        if image.background is None:
+            return plan
+        skip = skipping(plan.layout, image.background, image.height, image.width)
+        return Plan(graph, plan.layout, plan.band, plan.window, skip)
+
+    def _channels(self, graph: Graph, tensors: dict[Operand, torch.Tensor]) -> int:
+        """Return the channels of the image that the network takes, as far as a convolution tells; else 3."""
+        for stage in graph.stages:
+            expected = stage.operation.expects(lambda name: tensors[name].shape)
+            if expected is not None and 0 in stage.inputs:
+                return expected
+        return 3
+
+    def _notes(self, tensors: list[torch.Tensor]) -> tuple[str, ...]:
+        notes = []
+        if any(
+            isinstance(m, (torch.nn.modules.batchnorm._BatchNorm, torch.nn.Dropout)) for m in self.modules()
+        ):
+            notes.append("batch norm and dropout compute as in evaluation, also after train()")
+        on_cpu = bool(tensors) and tensors[0].device.type == "cpu"
+        if on_cpu and _layout_of(tensors) != torch.channels_last:
+            notes.append("on a CPU, trunk.to(memory_format=torch.channels_last) usually makes it faster")
+        return tuple(notes)
+
+
+def _kind_of(tensors: list[torch.Tensor], image: Image) -> tuple[torch.dtype, torch.device]:
+    """Return the dtype and device that the network computes in."""
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), image.tensor)
+    return (torch.float32, torch.device("cpu")) if like is None else (like.dtype, like.device)
+
+
+def _weights(tensors: list[torch.Tensor]) -> int:
+    """Return the bytes of what a backward pass makes of weights: sums, gradients, and copies that are scaled."""
+    return 3 * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _filled(template: Any, tensors: Any) -> Any:
@@ -86,8 +320,9 @@ def _filled(template: Any, tensors: Any) -> Any:
 def _layout_of(tensors: Sequence[torch.Tensor]) -> torch.memory_format:
     """Return the layout in which torch would compute: channels last where the weights are."""
     for tensor in tensors:
-        if tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last):
-            return torch.channels_last
+        if tensor.dim() == 4 and not tensor.is_contiguous():
+            if tensor.is_contiguous(memory_format=torch.channels_last):
+                return torch.channels_last
     return torch.contiguous_format
 
 
@@ -95,4 +330,5 @@ def _autocast(device: str) -> dict[str, Any]:
     """Return the state of autocast, to be entered again."""
     if not torch.is_autocast_enabled(device):
         return {}
-    return {"device_type": device, "dtype": torch.get_autocast_dtype(device), "enabled": True, "cache_enabled": False}
+    dtype = torch.get_autocast_dtype(device)
+    return {"device_type": device, "dtype": dtype, "enabled": True, "cache_enabled": False}

@@ -86,7 +86,8 @@ def symbolic_graph(trunk: torch.nn.Module) -> fx.Graph:
 
 def trace(graph: fx.Graph, root: torch.nn.Module) -> Trace:
     """List a graph's calls. Operations in place count as others, and what reads their input later reads their
-    output; dropout and identities are gone."""
+    output; dropout and identities are gone.
+    """
     found = Trace()
     values: dict[fx.Node, Any] = {}
     for node in graph.nodes:
@@ -137,7 +138,9 @@ def _in_place(node: fx.Node, target: Any, kwargs: dict[str, Any]) -> bool:
         return name.endswith("_") and not name.endswith("__")
     positional = target in (F.relu, F.relu6, F.silu, F.hardswish) and len(node.args) > 1 and node.args[1]
     slope = target is F.leaky_relu and len(node.args) > 2 and node.args[2]
-    return bool(kwargs.get("inplace") or positional or slope or name in ("iadd", "imul", "isub", "itruediv", "relu_"))
+    return bool(
+        kwargs.get("inplace") or positional or slope or name in ("iadd", "imul", "isub", "itruediv", "relu_")
+    )
 
 
 def _check_hooks(module: torch.nn.Module, path: str) -> None:

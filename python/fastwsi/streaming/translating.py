@@ -17,7 +17,14 @@ from fastwsi.streaming.convolution import Convolution
 from fastwsi.streaming.drafts import Drafts
 from fastwsi.streaming.max_pooling import MaxPooling
 from fastwsi.streaming.operations import Norm
-from fastwsi.streaming.pointwise import ACTIVATIONS, arithmetic, concatenation, normalisation, pointwise, prelu
+from fastwsi.streaming.pointwise import (
+    ACTIVATIONS,
+    arithmetic,
+    concatenation,
+    normalisation,
+    pointwise,
+    prelu,
+)
 from fastwsi.streaming.reach import Sliding
 from fastwsi.streaming.tracing import Call, Const, Map, Trace, Unstreamable
 
@@ -136,7 +143,9 @@ def _arithmetic(call: Call, what: str, drafts: Drafts, root: nn.Module) -> None:
                     "is the same on every position"
                 )
         elif not isinstance(operand, (Map, int, float)):
-            raise Unstreamable(f"{call.path}: got {operand!r}, expected maps, numbers and tensors of the module")
+            raise Unstreamable(
+                f"{call.path}: got {operand!r}, expected maps, numbers and tensors of the module"
+            )
     drafts.add(call.output, arithmetic(what, operands), call.maps, call.path)
 
 
@@ -149,7 +158,9 @@ def _constant(root: nn.Module, name: str) -> torch.Tensor:
 def _concatenate(call: Call, drafts: Drafts) -> None:
     given = _arguments(call, "tensors", dim=0)
     if given["dim"] not in (1, -3):
-        raise Unstreamable(f"{call.path}: got dim={given['dim']}, expected 1: maps can be put side by side in channels")
+        raise Unstreamable(
+            f"{call.path}: got dim={given['dim']}, expected 1: maps can be put side by side in channels"
+        )
     if not all(isinstance(each, Map) for each in given["tensors"]):
         raise Unstreamable(f"{call.path}: got constants among the maps, expected maps alone")
     drafts.add(call.output, concatenation(len(given["tensors"])), list(given["tensors"]), call.path)
@@ -184,7 +195,9 @@ def _convolution(call: Call, module: nn.Conv2d, drafts: Drafts) -> None:
 
 def _transposed(call: Call, module: nn.ConvTranspose2d, drafts: Drafts) -> None:
     if len(call.args) + len(call.kwargs) != 1:
-        raise Unstreamable(f"{call.path}: got an output_size, expected none; set output_padding on the module")
+        raise Unstreamable(
+            f"{call.path}: got an output_size, expected none; set output_padding on the module"
+        )
     settings = windows.Transposed(
         *(pair(getattr(module, name), name) if name != "padding" else _zero_or_more(module.padding)
           for name in ("kernel_size", "stride", "padding")),
@@ -194,7 +207,10 @@ def _transposed(call: Call, module: nn.ConvTranspose2d, drafts: Drafts) -> None:
     )  # fmt: skip
     bias = None if module.bias is None else f"{call.path}.bias"
     drafts.add(
-        call.output, windows.transposed_convolution(settings, f"{call.path}.weight", bias), call.maps, call.path
+        call.output,
+        windows.transposed_convolution(settings, f"{call.path}.weight", bias),
+        call.maps,
+        call.path,
     )
 
 
@@ -221,30 +237,58 @@ def _batch_norm(call: Call, module: nn.BatchNorm2d, drafts: Drafts) -> None:
         drafts.add(call.output, normalisation(norm), call.maps, path)
 
 
-def _max_pool(call: Call, drafts: Drafts, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> None:
-    size, steps, spread = pair(kernel, "kernel_size"), pair(stride or kernel, "stride"), pair(dilation, "dilation")
+def _max_pool(
+    call: Call, drafts: Drafts, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> None:
+    size, steps, spread = (
+        pair(kernel, "kernel_size"),
+        pair(stride or kernel, "stride"),
+        pair(dilation, "dilation"),
+    )
     if size[0] * size[1] > 255:
-        raise Unstreamable(f"{call.path}: got windows of {size[0]} x {size[1]} cells, expected at most 255 cells")
+        raise Unstreamable(
+            f"{call.path}: got windows of {size[0]} x {size[1]} cells, expected at most 255 cells"
+        )
     down, across = (
         Sliding((k - 1) * d + 1, s, p, p, ceil)
         for k, d, s, p in zip(size, spread, steps, _zero_or_more(padding), strict=True)
     )
-    drafts.pool(call.output, MaxPooling(((down, across),), kernel=size, stride=steps, dilation=spread), call.maps[0], call.path)
+    drafts.pool(
+        call.output,
+        MaxPooling(((down, across),), kernel=size, stride=steps, dilation=spread),
+        call.maps[0],
+        call.path,
+    )
 
 
 def _max_pool_module(call: Call, module: nn.MaxPool2d, drafts: Drafts) -> None:
     if module.return_indices:
-        raise Unstreamable(f"{call.path}: got return_indices=True, expected False; indices would count from the band")
-    _max_pool(call, drafts, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
+        raise Unstreamable(
+            f"{call.path}: got return_indices=True, expected False; indices would count from the band"
+        )
+    _max_pool(
+        call, drafts, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
+    )
 
 
 def _max_pool_function(call: Call, drafts: Drafts) -> None:
     given = _arguments(
-        call, "input", "kernel_size", stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
+        call,
+        "input",
+        "kernel_size",
+        stride=None,
+        padding=0,
+        dilation=1,
+        ceil_mode=False,
+        return_indices=False,
     )
     if given["return_indices"]:
-        raise Unstreamable(f"{call.path}: got return_indices=True, expected False; indices would count from the band")
-    _max_pool(call, drafts, *(given[k] for k in ("kernel_size", "stride", "padding", "dilation", "ceil_mode")))
+        raise Unstreamable(
+            f"{call.path}: got return_indices=True, expected False; indices would count from the band"
+        )
+    _max_pool(
+        call, drafts, *(given[k] for k in ("kernel_size", "stride", "padding", "dilation", "ceil_mode"))
+    )
 
 
 def _average(call: Call, drafts: Drafts, given: dict[str, Any]) -> None:
@@ -281,9 +325,13 @@ def _dense_function(call: Call, drafts: Drafts) -> None:
 
 def _pad(call: Call, drafts: Drafts, sides: Any, mode: str, value: float | None) -> None:
     if mode != "constant":
-        raise Unstreamable(f"{call.path}: got mode={mode!r}, expected 'constant'; pad the image itself instead")
+        raise Unstreamable(
+            f"{call.path}: got mode={mode!r}, expected 'constant'; pad the image itself instead"
+        )
     if len(sides) not in (2, 4):
-        raise Unstreamable(f"{call.path}: got {len(sides)} sides, expected padding of columns, or of columns and rows")
+        raise Unstreamable(
+            f"{call.path}: got {len(sides)} sides, expected padding of columns, or of columns and rows"
+        )
     left, right, top, bottom = (*sides, 0, 0)[:4]
     drafts.add(call.output, windows.padding(left, right, top, bottom, value or 0.0), call.maps, call.path)
 
@@ -303,7 +351,9 @@ def _upsample(call: Call, drafts: Drafts, size: Any, factor: Any, mode: str) -> 
     factors = (factor, factor) if isinstance(factor, (int, float)) else tuple(factor or ())
     if size is not None or len(factors) != 2 or not all(f >= 1 and f == math.floor(f) for f in factors):
         got = f"size={size}" if size is not None else f"scale_factor={factor}"
-        raise Unstreamable(f"{call.path}: got {got}, expected a whole scale_factor, which suits images of any size")
+        raise Unstreamable(
+            f"{call.path}: got {got}, expected a whole scale_factor, which suits images of any size"
+        )
     drafts.add(call.output, windows.nearest(int(factors[0]), int(factors[1])), call.maps, call.path)
 
 
@@ -383,7 +433,9 @@ _MODULES: dict[type, Callable[..., None]] = {
     nn.ReLU: lambda call, _, drafts: drafts.activate(call.output, call.maps[0], "relu", 0.0, call.path),
     nn.ReLU6: lambda call, _, drafts: drafts.activate(call.output, call.maps[0], "relu6", 0.0, call.path),
     nn.LeakyReLU: lambda call, module, drafts: _leaky_relu(call, drafts, module.negative_slope),
-    nn.PReLU: lambda call, _, drafts: drafts.add(call.output, prelu(f"{call.path}.weight"), call.maps, call.path),
+    nn.PReLU: lambda call, _, drafts: drafts.add(
+        call.output, prelu(f"{call.path}.weight"), call.maps, call.path
+    ),
     **dict.fromkeys(_SMOOTH_MODULES, _smooth_module),
 }
 _FUNCTIONS: dict[str, Callable[[Call, Drafts], None]] = {

@@ -118,7 +118,9 @@ def seen(
             low = np.asarray(reach[axis].first(here[0]))  # type: ignore[arg-type]
             high = np.asarray(reach[axis].end(here[1] - 1))  # type: ignore[arg-type]
             old = found[source]
-            found[source] = (low, high) if old is None else (np.minimum(old[0], low), np.maximum(old[1], high))
+            found[source] = (
+                (low, high) if old is None else (np.minimum(old[0], low), np.maximum(old[1], high))
+            )
     return found
 
 
@@ -185,7 +187,8 @@ class Layout:
         count = max(1, -(-width // max(1, columns)))
         edges = [region.left + width * i // count for i in range(count + 1)]
         return [
-            Region(region.top, region.bottom, left, right) for left, right in zip(edges[:-1], edges[1:], strict=True)
+            Region(region.top, region.bottom, left, right)
+            for left, right in zip(edges[:-1], edges[1:], strict=True)
         ]
 
 

@@ -28,7 +28,7 @@ def padding(left: int, right: int, top: int, bottom: int, value: float) -> Local
         return padded(slabs[0], pads_of(place, 0), value)
 
     reaches = ((Sliding(1, 1, top, bottom), Sliding(1, 1, left, right)),)
-    return Local(reaches, function=function, linear=True)
+    return Local(reaches, function=function, what="padding", linear=True)
 
 
 class Averages(NamedTuple):
@@ -63,7 +63,7 @@ def average_pooling(settings: Averages) -> Local:
         of_columns = torch.tensor(columns, dtype=total.dtype, device=total.device)
         return total / (of_rows[:, None] * of_columns)
 
-    return Local(((down, across),), function=function, linear=True)
+    return Local(((down, across),), function=function, what="average pooling", linear=True)
 
 
 def _counts(reach: Sliding, start: int, stop: int, size: int, *, count_padding: bool) -> list[int]:
@@ -79,7 +79,7 @@ def dense_pooling(window: Pair, stride: Pair) -> Local:
         return dense_pool(slabs[0].contiguous(), window, stride)
 
     reaches = ((Sliding(window[0], stride[0]), Sliding(window[1], stride[1])),)
-    return Local(reaches, function=function, linear=True)
+    return Local(reaches, function=function, what="dense pooling", linear=True)
 
 
 def nearest(rows: int, columns: int) -> Local:
@@ -93,7 +93,7 @@ def nearest(rows: int, columns: int) -> Local:
         height, width = place.rows[1] - place.rows[0], place.columns[1] - place.columns[0]
         return tall[:, :, top : top + height, left : left + width]
 
-    return Local(((Repeated(rows), Repeated(columns)),), function=function, linear=True)
+    return Local(((Repeated(rows), Repeated(columns)),), function=function, what="up-sampling", linear=True)
 
 
 class Transposed(NamedTuple):
@@ -111,11 +111,18 @@ def transposed_convolution(settings: Transposed, weight: Operand, bias: Operand 
     """Return a transposed convolution."""
     reaches: list[Reach] = []
     for kernel, dilation, stride, crop, extra in zip(
-        settings.kernel, settings.dilation, settings.stride, settings.padding, settings.output_padding, strict=True
+        settings.kernel,
+        settings.dilation,
+        settings.stride,
+        settings.padding,
+        settings.output_padding,
+        strict=True,
     ):
         reaches.append(Spread((kernel - 1) * dilation + 1, stride, crop, extra))
 
-    def function(slabs: Sequence[torch.Tensor], place: Place, operands: dict[Operand, torch.Tensor]) -> torch.Tensor:
+    def function(
+        slabs: Sequence[torch.Tensor], place: Place, operands: dict[Operand, torch.Tensor]
+    ) -> torch.Tensor:
         (slab,) = slabs
         kernel = operands[weight]
         pads = []
@@ -128,7 +135,10 @@ def transposed_convolution(settings: Transposed, weight: Operand, bias: Operand 
             strict=True,
         ):
             count = piece.stop - piece.start
-            covered = piece.start * stride, (piece.stop - 1) * stride + reach.span if count else piece.start * stride  # type: ignore[attr-defined]
+            covered = (
+                piece.start * stride,
+                (piece.stop - 1) * stride + reach.span if count else piece.start * stride,
+            )  # type: ignore[attr-defined]
             pads += [covered[0] - (start + crop), (stop + crop) - covered[1]]
         if slab.shape[2] == 0 or slab.shape[3] == 0:
             height, width = place.rows[1] - place.rows[0], place.columns[1] - place.columns[0]
@@ -146,4 +156,11 @@ def transposed_convolution(settings: Transposed, weight: Operand, bias: Operand 
         return shape(weight)[1] * settings.groups
 
     names = (weight,) if bias is None else (weight, bias)
-    return Local((tuple(reaches),), function=function, names=names, linear=True, gains=gains)  # type: ignore[arg-type]
+    return Local(
+        (tuple(reaches),),
+        function=function,
+        names=names,
+        what="transposed convolution",
+        linear=True,
+        gains=gains,
+    )  # type: ignore[arg-type]
