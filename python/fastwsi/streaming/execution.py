@@ -13,7 +13,7 @@ from fastwsi.streaming.buffers import GradientRows, Kind, Rows
 from fastwsi.streaming.graph import IMAGE, Graph, Span
 from fastwsi.streaming.operations import Norm, Operand, Setting
 from fastwsi.streaming.places import Place, place_of
-from fastwsi.streaming.row_layout import layout_of
+from fastwsi.streaming.row_layout import layout_of, share_memory
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
@@ -231,11 +231,10 @@ class Run:
         )
         for i, part in zip(core, found, strict=True):
             if part is not None and self._wanting[stage.inputs[i]]:
-                self._add(
-                    stage.inputs[i], place, i, part, owned=part is not gradient or not epilogue.residual
-                )
+                owned = not (epilogue.residual and share_memory(part, gradient))
+                self._add(stage.inputs[i], place, i, part, owned=owned)
         if epilogue.residual and self._wanting[stage.inputs[-1]]:
-            shared = any(part is gradient for part in found)
+            shared = any(part is not None and share_memory(part, gradient) for part in found)
             self._add(stage.inputs[-1], place, len(stage.inputs) - 1, gradient, owned=not shared)
         if index in self._states:
             self._states[index].drop(action.stop)

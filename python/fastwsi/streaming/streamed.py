@@ -189,10 +189,10 @@ class Streamed(torch.nn.Module):
 
     def _adopt(self, trunk: torch.nn.Module) -> None:
         """Register a network's parts under their own names."""
-        for name in [*dict(trunk.named_children()), *trunk._parameters, *trunk._buffers]:
+        for name in [*trunk._modules, *trunk._parameters, *trunk._buffers]:
             if hasattr(self, name):
                 raise ValueError(f"trunk: got a part named {name!r}, which Streamed has a use for; rename it")
-        for name, child in trunk.named_children():
+        for name, child in trunk._modules.items():  # all names, of a module that has two as well
             self.add_module(name, child)
         for name, parameter in trunk._parameters.items():
             self.register_parameter(name, parameter)
