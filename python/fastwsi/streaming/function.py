@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from fastwsi.streaming.background import gathered, spread
 from fastwsi.streaming.execution import Numbers, Outputs, Run
+from fastwsi.streaming.graph import IMAGE
 from fastwsi.streaming.operations import Operand, Setting
 from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Box
@@ -18,7 +22,7 @@ from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import layout_of_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from fastwsi.streaming.background import Skipping
@@ -96,6 +100,11 @@ class Stream(torch.autograd.Function):
         ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
+        if call.image_gradient is not None and len(call.plan.regions(skipping=False)) > 1:
+            raise ValueError(
+                "image_gradient: got an image too wide for the memory given, which is cut into windows; expected "
+                "more memory, since rows are handed out whole"
+            )
         with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
         found = tuple(outputs.tensors[map_] for map_ in call.plan.graph.outputs)
@@ -168,7 +177,7 @@ def _backward(
     tensors: dict[Operand, torch.Tensor],
     outputs: Outputs,
     gradients: dict[int, torch.Tensor],
-    sink: Callable[[int, torch.Tensor], None] | None,
+    sink: Sink | None,
 ) -> dict[Operand, torch.Tensor]:
     plan, graph = call.plan, call.plan.graph
     numbers = Numbers(graph, tensors, call.image.channels, call.setting(gradients=True))
@@ -180,12 +189,10 @@ def _backward(
     progress = call.told("backward", plan.rows_to_read(skipping=skip is not None))
     for region in plan.regions(skipping=skip is not None):
         rows, columns = plan.layout.spans(region)
-        wanted = (
-            plan.layout.down.wanted(region.top, region.bottom),
-            plan.layout.across.wanted(region.left, region.right),
-        )
+        wanted = plan.layout.wanted(region)
+        send = None if sink is None else partial(sink, columns[IMAGE].start)
         Run(
-            graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
+            graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, send, wanted
         )(progress)  # fmt: skip
     if skip is not None:
         mini = _miniature(call, numbers, skip, forward_pass(graph))
@@ -196,32 +203,39 @@ def _backward(
         }
         rows, columns = layout.spans(layout.whole)
         Run(graph, work, rows, columns, plan.band, numbers, call.read_background, mini, summed, sums)()
-    return _finished(numbers, plan, sums)
+    return _finished(numbers, plan, work, sums)
 
 
-def _image_sink(
-    call: Call, wanted: bool
-) -> tuple[torch.Tensor | None, Callable[[int, torch.Tensor], None] | None]:
+Sink = Callable[[int, int, torch.Tensor], None]
+"""Is given (first column, first row, gradient of a part of the image)."""
+
+
+def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | None]:
     """Return where the image's gradient goes: to the caller's sink, and to a tensor where autograd wants it."""
-    if not wanted:
-        return None, call.image_gradient
     tensor = call.image.tensor
-    assert tensor is not None
-    whole = torch.zeros_like(tensor)
+    whole = torch.zeros_like(tensor) if wanted and tensor is not None else None
+    if whole is None and call.image_gradient is None:
+        return None, None
 
-    def sink(top: int, part: torch.Tensor) -> None:
-        whole[:, :, top : top + part.shape[2], : part.shape[3]] = part
+    def sink(left: int, top: int, part: torch.Tensor) -> None:
+        if whole is not None:  # windows overlap
+            whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
         if call.image_gradient is not None:
-            call.image_gradient(top, part)
+            rest = call.image.width - left - part.shape[3]
+            call.image_gradient(top, F.pad(part, (left, rest)) if left or rest else part)
 
     return whole, sink
 
 
-def _finished(numbers: Numbers, plan: Plan, sums: Sequence[Sums]) -> dict[Operand, torch.Tensor]:
+def _finished(numbers: Numbers, plan: Plan, work: Pass, sums: Sequence[Sums]) -> dict[Operand, torch.Tensor]:
     """Return the gradients of all operands that want one, in their dtypes."""
     found: dict[Operand, torch.Tensor] = {}
     for stage, of_stage in zip(plan.graph.stages, sums, strict=True):
         for name, gradient in stage.operation.finish(numbers.tensors, of_stage).items():
             if numbers.tensors[name].requires_grad:
                 found[name] = gradient if name not in found else found[name] + gradient
+    for index in work.active:  # through which no gradient came: what they gave was only cropped away
+        for name in plan.graph.stages[index].operation.operands:
+            if numbers.tensors[name].requires_grad and name not in found:
+                found[name] = torch.zeros_like(numbers.tensors[name])
     return {name: gradient.to(numbers.tensors[name].dtype) for name, gradient in found.items()}
