@@ -7,8 +7,10 @@ layer on the maps that there are; a step that does not fit (a kernel larger than
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+from unittest import mock
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fastwsi
+from fastwsi.streaming import streamed, units
+from fastwsi.streaming.plans import plan_for
 
 MOST = 48
 """Rows and columns of a map at most."""
@@ -148,7 +152,7 @@ def _convolution(build, step, x):
     outputs = groups * (1 + step.e % 2) if groups > 1 else 1 + step.e % 5
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     padding = step.c % (kernel[0] + 1), step.c // 2 % (kernel[1] + 1)
-    if step.c % 7 == 6:
+    if step.c % 7 == 6 and all(k % 2 for k in kernel):  # of even ones torch warns
         padding, stride = "same", 1
     else:
         stride = (1 + step.c % 3, 1 + step.c // 3 % 3)
@@ -381,6 +385,18 @@ def build(program):
         trunk.to(memory_format=torch.channels_last)
         image = image.contiguous(memory_format=torch.channels_last)
     return trunk.eval(), image
+
+
+@contextmanager
+def fine(window):
+    """While it lasts, images are cut into cells as small as can be, and gone through so many of them at a time."""
+
+    def plan(*args):
+        found = plan_for(*args)
+        return found if window is None else replace(found, window=window)
+
+    with mock.patch.object(units, "_COARSE", 1), mock.patch.object(streamed, "plan_for", plan):
+        yield
 
 
 _small, _number = st.integers(0, 3), st.integers(0, 15)
