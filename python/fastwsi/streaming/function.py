@@ -93,7 +93,7 @@ class Stream(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor
+        ctx: Any, call: Call, _: torch.Tensor | None, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
         with torch.no_grad(), call.under_autocast(), call.shown():
@@ -202,7 +202,7 @@ def _backward(
 def _image_sink(
     call: Call, wanted: bool
 ) -> tuple[torch.Tensor | None, Callable[[int, torch.Tensor], None] | None]:
-    """Return where the image's gradient goes: to the caller's sink, and to a tensor where autograd wants it."""
+    """Return where the image's gradient goes: the caller's sink, and a tensor where autograd wants one."""
     if not wanted:
         return None, call.image_gradient
     tensor = call.image.tensor
