@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of ImageNet's pixels by channel, red first, on the scale from 0 to 1: what pretrained networks expect."""
+"""Mean of ImageNet's pixels, red first, on the scale from 0 to 1: what pretrained networks expect."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Their standard deviation."""
 

@@ -82,7 +82,8 @@ def background_of(
     wanted = (-(-height // step), -(-width // step))
     if cells.shape not in (wanted, (images, *wanted)):
         raise ValueError(
-            f"background's mask: got shape {cells.shape}, expected {wanted}: a cell for every {step} x {step} pixels, "
+            f"background's mask: got shape {cells.shape}, expected {wanted}: a cell for every {step} "
+            f"x {step} pixels, "
             "begun ones too"
         )
     return Background(tuple(values), cells, step)
@@ -228,7 +229,7 @@ def _live_cells(layout: Layout, background: Background, down: _Axis, across: _Ax
 def _hulls(
     grid: Grid, map_: int, seen: tuple[NDArray[np.int64], NDArray[np.int64]], step: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each cell of a grid which of the mask's cells its outputs see, along one axis: [first, end)."""
+    """Return which of the mask's cells the outputs in each of a grid's cells see: [first, end)."""
     found = np.zeros((2, grid.count), np.int64)
     for cell in range(grid.count):
         start, stop = grid.places(map_, cell, cell + 1)
@@ -246,7 +247,7 @@ def _cost(region: Region, units: tuple[int, int], halo: tuple[int, int]) -> int:
 
 
 def _rectangles(alive: NDArray[np.bool_], units: tuple[int, int], halo: tuple[int, int]) -> list[Region]:
-    """Cover the live cells by rectangles: one, or cut in two wherever that leaves less to compute, and again."""
+    """Cover the live cells by rectangles: one, cut in two where that leaves less to compute, and so on."""
     box = _bounds(alive, Region(0, alive.shape[0], 0, alive.shape[1]))
     if box is None:
         return []

@@ -95,7 +95,7 @@ class Rows:
 
 
 def storage_after_append(storage: int, used: int, held: int, count: int, capacity: int) -> tuple[int, bool]:
-    """Return how many rows of memory there are for ``count`` more, and whether those held are moved to its start.
+    """Return the rows of memory there are for ``count`` more, and whether those held are moved to its start.
 
     ``used`` rows of memory lie before the new ones, of which ``held`` are still needed.
     """
@@ -105,8 +105,9 @@ def storage_after_append(storage: int, used: int, held: int, count: int, capacit
 
 
 def storage_after_drop(storage: int, held: int) -> int:
-    """Return how many rows of memory remain: where next to nothing is held, others may have the rest until the
-    next rows come.
+    """Return how many rows of memory remain.
+
+    Where next to nothing is held, others may have the rest until the next rows come.
 
     Examples
     --------

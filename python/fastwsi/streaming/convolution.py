@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.streaming.operations import Operand, Operation, Setting
 from fastwsi.streaming.places import Place, padded, pads_of, unpadded
@@ -23,8 +23,8 @@ Pair = tuple[int, int]
 class Prepared:
     """A convolution's operands in the dtype and layout of a run.
 
-    ``backward_weight`` carries the scale of the batch norm that follows: then the gradient of the norm's output
-    need not be multiplied by it on every position.
+    ``backward_weight`` carries the scale of the batch norm that follows: then the gradient of the norm's
+    output need not be multiplied by it on every position.
     """
 
     weight: torch.Tensor
@@ -40,6 +40,7 @@ class Convolution(Operation):
 
     weight: Operand = ""
     bias: Operand | None = None
+    kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     groups: int = 1
@@ -55,19 +56,24 @@ class Convolution(Operation):
 
     def expects(self, shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels that the input must have."""
-        return shape(self.weight)[1] * self.groups
+        return int(shape(self.weight)[1]) * self.groups
 
     def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels of the output."""
         if inputs[0] != self.expects(shape):
             path = self.weight.rpartition(".")[0] or "trunk"
             raise ValueError(f"{path}: got a map of {inputs[0]} channels, expected {self.expects(shape)}")
-        return shape(self.weight)[0]
+        return int(shape(self.weight)[0])
+
+    @property
+    def spans(self) -> Pair:
+        """How far a window reaches, its gaps among it."""
+        (rows, columns), (down, across) = self.kernel, self.dilation
+        return (rows - 1) * down + 1, (columns - 1) * across + 1
 
     def cells(self, inputs: int) -> int:
         """Return how many numbers each output is computed from, given the channels of the input."""
-        spans = [(reach.span - 1) // d + 1 for reach, d in zip(self.reaches[0], self.dilation, strict=True)]  # type: ignore[attr-defined]
-        return spans[0] * spans[1] * inputs // self.groups
+        return self.kernel[0] * self.kernel[1] * inputs // self.groups
 
     def prepare(self, tensors: dict[Operand, torch.Tensor], setting: Setting) -> Prepared:
         """Cast and lay out the weight, once."""
@@ -81,12 +87,8 @@ class Convolution(Operation):
             scaled = wide.to(dtype).contiguous(memory_format=setting.layout)
         # Which backend torch takes hangs on the size of what it is given. oneDNN's is that of a large image,
         # and is taken for every slab of it.
-        pinned = (
-            weight.device.type == "cpu" and dtype == torch.float32 and torch.backends.mkldnn.is_available()
-        )
-        return Prepared(
-            weight, bias, scaled, pinned and torch.backends.mkldnn.enabled, self._trained(tensors)
-        )
+        pinned = weight.device.type == "cpu" and dtype == torch.float32 and _onednn()
+        return Prepared(weight, bias, scaled, pinned, self._trained(tensors))
 
     def forward(
         self, slabs: Sequence[torch.Tensor], place: Place, prepared: Prepared
@@ -135,9 +137,10 @@ class Convolution(Operation):
     def finish(self, tensors: dict[Operand, torch.Tensor], sums: Sums) -> dict[Operand, torch.Tensor]:
         """Return the gradients of weight, bias and batch norm.
 
-        With g the gradient of the norm's output: what was summed is g's product with the input, G, which is the
-        weight's gradient but for the norm's scale. The norm's weight needs the sum of g times the convolution's
-        output, which is the inner product of G and the weight: no output is kept for it, and none divided by.
+        With g the gradient of the norm's output: what was summed is g's product with the input, G, which is
+        the weight's gradient but for the norm's scale. The norm's weight needs the sum of g times the
+        convolution's output, which is the inner product of G and the weight: no output is kept for it, and
+        none divided by.
         """
         found: dict[Operand, torch.Tensor] = {}
         norm, raw, channels = self.epilogue.norm, sums.get(self.weight), sums.channels
@@ -170,7 +173,7 @@ class Convolution(Operation):
         return (tensors[norm.variance].double() + norm.epsilon).rsqrt()
 
     def _scale(self, tensors: dict[Operand, torch.Tensor]) -> torch.Tensor:
-        """What the norm multiplies by."""
+        """Return what the norm multiplies by."""
         norm = self.epilogue.norm
         assert norm is not None
         inverse = self._inverse_deviation(tensors)
@@ -183,9 +186,8 @@ class Convolution(Operation):
         """
         left, right, top, bottom = pads_of(place, 0)
         rows, columns = place.rows[1] - place.rows[0], place.columns[1] - place.columns[0]
-        spans = tuple(reach.span for reach in self.reaches[0])  # type: ignore[attr-defined]
-        down = _implicit(slab.shape[2], top, bottom, spans[0], self.stride[0], rows)
-        across = _implicit(slab.shape[3], left, right, spans[1], self.stride[1], columns)
+        down = _implicit(slab.shape[2], top, bottom, self.spans[0], self.stride[0], rows)
+        across = _implicit(slab.shape[3], left, right, self.spans[1], self.stride[1], columns)
         around = [0 if across else left, 0 if across else right, 0 if down else top, 0 if down else bottom]
         return padded(slab, around), (top if down else 0, left if across else 0), around
 
@@ -193,3 +195,8 @@ class Convolution(Operation):
 def _implicit(size: int, before: int, after: int, span: int, stride: int, outputs: int) -> bool:
     """Whether padding of ``before`` on both sides gives the outputs that are wanted and no others."""
     return size > 0 and before >= after and (size + 2 * before - span) // stride + 1 == outputs
+
+
+def _onednn() -> bool:
+    """Whether torch may use oneDNN."""
+    return bool(torch.backends.mkldnn.is_available()) and bool(torch.backends.mkldnn.enabled)  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from fastwsi.streaming.operations import Norm, Operation, Passing
 from fastwsi.streaming.reach import HERE
 
 if TYPE_CHECKING:
+    from fastwsi.streaming.row_kernels import Act
     from fastwsi.streaming.tracing import Map
 
 
@@ -62,7 +63,7 @@ class Drafts:
         self._of[output] = draft
         return True
 
-    def activate(self, output: Map, source: Map, activation: str, slope: float, path: str) -> None:
+    def activate(self, output: Map, source: Map, activation: Act, slope: float, path: str) -> None:
         """Let an activation follow whatever gives its input."""
         draft = self._only_reader_follows(source)
         if draft is None or draft.operation.epilogue.activation != "none":
@@ -72,8 +73,10 @@ class Drafts:
         self._of[output] = draft
 
     def pool(self, output: Map, operation: MaxPooling, source: Map, path: str) -> None:
-        """Add max pooling. A ReLU before it follows it instead, on fewer cells: the same values and gradients,
-        since neither changes which cell is largest where it is above zero.
+        """Add max pooling.
+
+        A ReLU before it follows it instead, on fewer cells: the same values and gradients, since neither
+        changes which cell is largest where it is above zero.
         """
         draft = self._only_reader_follows(source)
         read = self._of[source]

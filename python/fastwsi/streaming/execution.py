@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.streaming import row_kernels
 from fastwsi.streaming.buffers import GradientRows, Kind, Rows
@@ -118,7 +118,8 @@ class Run:
     image_gradient : callable, optional
         Is given (first row, gradient of rows of the image) from top to bottom.
     wanted : (dict, dict), optional
-        Rows and columns of each output whose gradients are meant: others may be computed for what they lead to.
+        Rows and columns of each output whose gradients are meant: others may be computed for what they lead
+        to.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """One stage: what it is called and does, its map, the rows of it that are held while gradients are computed."""
+    """One stage: its name, what it does, its map, and the rows held of that while gradients are computed."""
 
     path: str
     what: str
@@ -95,11 +95,11 @@ class Explanation:
         pieces = "" if self.windows == 1 else f" in {self.windows} windows, {self.halo:.2f} x its pixels"
         return "\n".join(
             [
-                f"image {self.height} x {self.width}, bands of {self.band} rows{pieces}; an output sees "
-                f"{self.field[0]} x {self.field[1]} pixels",
+                f"image {self.height} x {self.width}, bands of {self.band} rows{pieces}",
+                f"an output sees {self.field[0]} x {self.field[1]} pixels",
                 *table,
-                f"memory: {_size(self.forward_memory)} forward, {_size(self.memory)} with gradients, and "
-                f"{_size(self.outputs)} of outputs (as much again for their gradients)",
+                f"memory: {_size(self.forward_memory)} forward, {_size(self.memory)} with gradients",
+                f"beside them: {_size(self.outputs)} of outputs, and as much again for their gradients",
                 f"work of a training step: {self.work:.2f} x that of the whole image",
                 *self.notes,
             ]

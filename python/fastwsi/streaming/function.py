@@ -97,13 +97,13 @@ class Stream(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, call: Call, image: torch.Tensor | None, *tensors: torch.Tensor
+        ctx: Any, call: Call, _: torch.Tensor | None, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
         if call.image_gradient is not None and len(call.plan.regions(skipping=False)) > 1:
             raise ValueError(
-                "image_gradient: got an image too wide for the memory given, which is cut into windows; expected "
-                "more memory, since rows are handed out whole"
+                "image_gradient: got an image too wide for the memory given, which is cut into windows, "
+                "expected more memory, since rows are handed out whole"
             )
         with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
@@ -211,7 +211,7 @@ Sink = Callable[[int, int, torch.Tensor], None]
 
 
 def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | None]:
-    """Return where the image's gradient goes: to the caller's sink, and to a tensor where autograd wants it."""
+    """Return where the image's gradient goes: to the caller's sink, a tensor where autograd wants one."""
     tensor = call.image.tensor
     whole = torch.zeros_like(tensor) if wanted and tensor is not None else None
     if whole is None and call.image_gradient is None:

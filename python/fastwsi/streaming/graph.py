@@ -80,7 +80,8 @@ def sizes(graph: Graph, image: int, axis: int) -> list[int]:
         given = {reach[axis].size(found[source]) for reach, source in zip(reaches, stage.inputs, strict=True)}
         if len(given) > 1:
             raise GeometryError(
-                f"{stage.path}: got maps of {what} {' and '.join(map(str, sorted(given)))} for an image of {what} "
+                f"{stage.path}: got maps of {what} {' and '.join(map(str, sorted(given)))} for an "
+                f"image of {what} "
                 f"{image}, expected equal ones; pad the image or the branches so that they meet"
             )
         (size,) = given
@@ -95,10 +96,10 @@ def sizes(graph: Graph, image: int, axis: int) -> list[int]:
 def needed(graph: Graph, sizes_: Sequence[int], wanted: dict[int, tuple[int, int]], axis: int) -> list[Span]:
     """Return the places of each map that given places of the outputs are computed from, along an axis.
 
-    ``wanted`` has [start, stop) of each of the trunk's maps that is wanted. Maps of which nothing is needed get
-    an empty span.
+    ``wanted`` has [start, stop) of each of the trunk's maps that is wanted. Maps of which nothing is needed
+    get an empty span.
     """
-    starts, stops = [size for size in sizes_], [0] * graph.maps
+    starts, stops = list(sizes_), [0] * graph.maps
     for output, (start, stop) in wanted.items():
         starts[output], stops[output] = min(starts[output], start), max(stops[output], stop)
     for index in range(len(graph.stages) - 1, -1, -1):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Local(Operation):
     """A function of slabs, their place and the operands.
 
-    ``linear`` says that the gradient does not depend on the inputs; then they are not kept. ``gains`` gives the
-    channels of the output from those of the inputs; None: as the first. ``what`` it is called in plans.
+    ``linear`` says that the gradient does not depend on the inputs; then they are not kept. ``gains`` gives
+    the channels of the output from those of the inputs; None: as the first. ``what`` it is called in plans.
     """
 
     function: Callable[[Sequence[torch.Tensor], Place, dict[Operand, torch.Tensor]], torch.Tensor] | None = (

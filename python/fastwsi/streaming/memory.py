@@ -1,4 +1,4 @@
-"""What a pass takes in memory, by arithmetic: the schedule is gone through with counts of bytes for tensors."""
+"""What a pass takes in memory, by arithmetic: its schedule, with counts of bytes in place of tensors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from fastwsi.streaming.buffers import storage_after_append, storage_after_drop
 from fastwsi.streaming.convolution import Convolution
-from fastwsi.streaming.execution import capacities_of, held_maps, wanting
-from fastwsi.streaming.graph import IMAGE, Graph, Span
+from fastwsi.streaming.execution import capacities_of, held_maps
+from fastwsi.streaming.graph import IMAGE, Graph, Span, clip
 from fastwsi.streaming.local import Local
-from fastwsi.streaming.places import place_of
-from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send
+from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +41,7 @@ def bytes_of(text: str | float) -> int:
 
 @dataclass(frozen=True)
 class Price:
-    """What cells cost: channels of each map, images at once, bytes of a number, whether channels come last."""
+    """What cells cost: each map's channels, images at once, bytes of a number, whether channels come last."""
 
     channels: Sequence[int]
     images: int
@@ -86,7 +85,7 @@ class _Meter:
         band: int,
         price: Price,
     ) -> None:
-        self._graph, self._work, self._rows, self._columns = graph, work, rows, columns
+        self._graph, self._work, self._rows = graph, work, rows
         self._row = [price.cells(map_, columns[map_].length) for map_ in range(graph.maps)]
         self._capacity = capacities_of(graph, work, rows, band)
         self._held = held_maps(graph, work)
@@ -96,45 +95,44 @@ class _Meter:
         self._base = [span.start for span in rows]
         self._low = [span.start for span in rows]
         self._high = [span.start for span in rows]
-        self._gradient: list[tuple[int, int]] = [(span.start, span.start) for span in rows]
+        self._pending = [(span.start, span.start) for span in rows]  # rows of which there are gradients
+        self._total = 0
         self.peak = 0
 
     def append(self, map_: int, count: int, *, twice: bool = False) -> None:
-        """New rows of a map; ``twice``: made elsewhere and copied."""
+        """Count new rows of a map; ``twice``: they were made elsewhere and are copied."""
         if map_ in self._held:
             held = self._high[map_] - self._low[map_]
             used = self._high[map_] - self._base[map_]
             old = self._storage[map_]
-            self._storage[map_], moved = storage_after_append(old, used, held, count, self._capacity[map_])
+            new, moved = storage_after_append(old, used, held, count, self._capacity[map_])
+            self._resize(map_, new)
             if moved:
                 self._base[map_] = self._low[map_]
-                if self._storage[map_] != old:
-                    self._note(old * self._row[map_])
+                self._note(old * self._row[map_] if new != old else 0)
         self._high[map_] += count
         self._note(count * self._row[map_] if twice else 0)
 
     def forward(self, action: Forward) -> None:
-        """Rows of a stage: its core's output, and what lies in it on the way."""
+        """Count rows of a stage: its core's output, and what lies in memory on the way to it."""
         map_, stage = action.stage + 1, self._graph.stages[action.stage]
         count = action.stop - action.start
-        made = count * self._row[map_]
-        extra = made
+        extra = made = count * self._row[map_]
         if isinstance(stage.operation, Convolution) and not self._price.channels_last:
             extra += made + self._slab(
                 action.stage, action.start, action.stop
-            )  # torch's own layout, in and out
+            )  # oneDNN's own layout, in and out
         elif isinstance(stage.operation, Local):
             extra += self._slab(action.stage, action.start, action.stop)
-        before = self._high[map_]
+        if stage.operation.keeps_state and action.stage in self._work.active:
+            self._total += made // self._price.itemsize
         self.append(map_, count)
-        assert self._high[map_] == before + count
         self._note(extra)
 
     def backward(self, action: Backward) -> None:
-        """Gradients of rows of a stage on their way to its inputs."""
+        """Count gradients of rows of a stage on their way to its inputs."""
         map_, stage = action.stage + 1, self._graph.stages[action.stage]
-        count = action.stop - action.start
-        own = count * self._row[map_]
+        own = (action.stop - action.start) * self._row[map_]
         operation = stage.operation
         slab = self._slab(action.stage, action.start, action.stop)
         wants = any(self._wanting[source] for source in stage.inputs)
@@ -145,54 +143,53 @@ class _Meter:
             extra += own + slab + (slab if wants else 0)
         elif isinstance(operation, Local):
             extra += own + slab
-        self._note(extra + max(0, own - self._pending(map_)))
+        low, high = self._pending[map_]
+        self._note(extra + max(0, own - (high - low) * self._row[map_]))
         self.take(map_, action.stop)
-        for source, piece in zip(
-            stage.inputs, self._slices(action.stage, action.start, action.stop), strict=True
-        ):
+        if operation.keeps_state:
+            self._total -= own // self._price.itemsize
+        for reach, source in zip(operation.reaches, stage.inputs, strict=True):
             if self._wanting[source]:
-                low, high = self._gradient[source]
-                self._gradient[source] = (min(low, piece[0]) if high > low else piece[0], max(high, piece[1]))
+                first, end = clip(
+                    reach[0].first(action.start), reach[0].end(action.stop - 1), self._rows[source].size
+                )
+                low, high = self._pending[source]
+                self._set_pending(source, min(low, first) if high > low else first, max(high, end))
         self._note(0)
 
     def take(self, map_: int, stop: int) -> None:
-        """The gradient of rows of a map is used up."""
-        low, high = self._gradient[map_]
-        self._gradient[map_] = (max(low, stop), max(high, stop))
+        """Count that the gradient of rows of a map is used up."""
+        low, high = self._pending[map_]
+        self._set_pending(map_, max(low, stop), max(high, stop))
 
     def drop(self, action: Drop) -> None:
-        """Rows of a map are not needed any more."""
+        """Count that rows of a map are not needed any more."""
         map_ = action.map
         self._low[map_] = max(self._low[map_], min(action.before, self._high[map_]))
-        held = self._high[map_] - self._low[map_]
-        storage = storage_after_drop(self._storage[map_], held)
+        storage = storage_after_drop(self._storage[map_], self._high[map_] - self._low[map_])
         if storage != self._storage[map_]:
-            self._storage[map_], self._base[map_] = storage, self._low[map_]
+            self._resize(map_, storage)
+            self._base[map_] = self._low[map_]
 
-    def _slices(self, index: int, start: int, stop: int) -> list[tuple[int, int]]:
-        place = place_of(self._graph.stages[index], start, stop, self._rows, self._columns, index + 1)
-        return [(piece.start, piece.stop) for piece in place.row_slices]
+    def _resize(self, map_: int, rows: int) -> None:
+        self._total += (rows - self._storage[map_]) * self._row[map_]
+        self._storage[map_] = rows
+
+    def _set_pending(self, map_: int, low: int, high: int) -> None:
+        old = self._pending[map_]
+        self._total += ((high - low) - (old[1] - old[0])) * self._row[map_]
+        self._pending[map_] = low, high
 
     def _slab(self, index: int, start: int, stop: int) -> int:
         """Return the bytes of what a stage's core reads."""
-        stage = self._graph.stages[index]
-        pieces = self._slices(index, start, stop)
-        return sum(
-            (piece[1] - piece[0]) * self._row[source]
-            for piece, source, core in zip(pieces, stage.inputs, stage.operation.core, strict=True)
-            if core
-        )
-
-    def _pending(self, map_: int) -> int:
-        low, high = self._gradient[map_]
-        return (high - low) * self._row[map_]
+        stage, total = self._graph.stages[index], 0
+        for reach, source, core in zip(
+            stage.operation.reaches, stage.inputs, stage.operation.core, strict=True
+        ):
+            if core:
+                first, end = clip(reach[0].first(start), reach[0].end(stop - 1), self._rows[source].size)
+                total += (end - first) * self._row[source]
+        return total
 
     def _note(self, extra: int) -> None:
-        maps = range(self._graph.maps)
-        held = sum(self._storage[map_] * self._row[map_] for map_ in maps)
-        states = sum(
-            (self._high[index + 1] - self._low[index + 1]) * self._row[index + 1] // self._price.itemsize
-            for index in self._work.active
-            if self._graph.stages[index].operation.keeps_state
-        )
-        self.peak = max(self.peak, held + states + sum(self._pending(map_) for map_ in maps) + extra)
+        self.peak = max(self.peak, self._total + extra)

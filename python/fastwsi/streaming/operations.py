@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fastwsi.streaming.places import Place
     from fastwsi.streaming.reach import Reach
+    from fastwsi.streaming.row_kernels import Act
     from fastwsi.streaming.sums import Sums
 
 Operand = str
@@ -40,7 +41,7 @@ class Epilogue:
 
     norm: Norm | None = None
     residual: bool = False
-    activation: str = "none"
+    activation: Act = "none"
     slope: float = 0.0
 
     @property

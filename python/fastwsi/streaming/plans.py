@@ -40,11 +40,11 @@ class Plan:
 
 
 def memory_of(plan: Plan, work: Pass, price: Price) -> int:
-    """Return the most bytes that a pass over an image takes beside its outputs, in milliseconds for any height.
+    """Return the most bytes that a pass takes beside its outputs, in milliseconds for any height.
 
     The height matters only until a pass goes on as it went: a shorter image stands for a tall one.
     """
-    height, width = plan.layout.size(IMAGE)
+    height, _ = plan.layout.size(IMAGE)
     least = 6 * (receptive_field(plan.graph, 0) + plan.band)
     unit = plan.layout.down.unit
     short = height if height <= least else height - (height - least) // unit * unit

@@ -6,7 +6,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.streaming.local import Local
 from fastwsi.streaming.reach import HERE

@@ -55,9 +55,9 @@ Action = Feed | Forward | Backward | Drop | Send
 class Pass:
     """What one pass over the image computes, and what it keeps for gradients.
 
-    ``runs``: stages that are computed. ``given``: maps that need not be, since they are there. ``active``: stages
-    through which gradients flow; ``keeps_inputs`` and ``keeps_output``: those among them that need what they
-    read or gave.
+    ``runs``: stages that are computed. ``given``: maps that need not be, since they are there. ``active``:
+    stages through which gradients flow; ``keeps_inputs`` and ``keeps_output``: those among them that need
+    what they read or gave.
     """
 
     runs: frozenset[int]
@@ -99,7 +99,9 @@ def backward_pass(
     keeps_output = frozenset(i for i in active if stages[i].operation.keeps_output)
     kept = {i + 1 for i in keeps_output}
     for i in keeps_inputs:
-        kept.update(source for source, core in zip(stages[i].inputs, stages[i].operation.core) if core)
+        kept.update(
+            source for source, core in zip(stages[i].inputs, stages[i].operation.core, strict=True) if core
+        )
     kept.update(i + 1 for i in active if stages[i].operation.keeps_state)
     given = frozenset(graph.outputs)
     runs = _computed_from(graph, kept, frozenset(o for o in given if not _stateful(graph, o, active)))
@@ -130,8 +132,10 @@ def _computed_from(graph: Graph, maps: set[int], given: frozenset[int]) -> froze
 
 @dataclass
 class Clock:
-    """How far a pass has come: for each map, rows from ``low`` on are held, before ``high`` computed, and before
-    ``sent`` their gradients sent on.
+    """How far a pass has come.
+
+    For each map, rows from ``low`` on are held, those before ``high`` computed, and of those before ``sent``
+    gradients are sent on.
     """
 
     graph: Graph
@@ -177,8 +181,10 @@ class Clock:
         yield from self._drops({*self.graph.stages[index].inputs, index + 1})
 
     def _backwards(self) -> Iterator[Action]:
-        """Send gradients as far as they go: at the image's end, where they go furthest, in steps no larger than
-        elsewhere, since each step holds its gradients.
+        """Send gradients as far as they go.
+
+        At the image's end, where they go furthest, in steps no larger than elsewhere: each holds its
+        gradients.
         """
         moved = True
         while moved:

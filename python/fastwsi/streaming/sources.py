@@ -13,7 +13,7 @@ from fastwsi.kernels import augment_patches
 from fastwsi.streaming.background import Background, background_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 @runtime_checkable
@@ -83,7 +83,8 @@ class Scale:
             return given.to(device, dtype).permute(0, 3, 1, 2)
         if self.mean is None or self.std is None:
             raise TypeError(
-                "image: got uint8 without mean and std; Streamed(trunk, mean=..., std=...) says how bytes become the "
+                "image: got uint8 without mean and std; Streamed(trunk, mean=..., std=...) says how "
+                "bytes become the "
                 "network's input: (x / 255 - mean) / std"
             )
         if dtype == torch.float32 and images.shape[3] == 3:
@@ -106,13 +107,14 @@ class Image:
     Parameters
     ----------
     given : array, tensor or RowSource
-        uint8 or float rows (H, W, C) or (N, H, W, C) of numpy's kind (memmap and zarr too), uint8 tensors of the
-        same shapes, float tensors (N, C, H, W), or a RowSource.
+        uint8 or float rows (H, W, C) or (N, H, W, C) of numpy's kind (memmap and zarr too), uint8 tensors
+        of the same shapes, float tensors (N, C, H, W), or a RowSource.
     scale : Scale
     """
 
     def __init__(self, given: Any, scale: Scale, background: Any = None) -> None:
         self._given, self._scale = given, scale
+        self._read: Callable[[Box, torch.dtype, torch.device, torch.memory_format], torch.Tensor]
         self.background: Background | None = None
         if isinstance(given, torch.Tensor) and given.is_floating_point():
             if given.dim() != 4:
@@ -138,7 +140,8 @@ class Image:
             self._read = self._of_array
         else:
             raise TypeError(
-                f"image: got {type(given).__name__}, expected uint8 (H, W, C), a float tensor (N, C, H, W), or an object "
+                f"image: got {type(given).__name__}, expected uint8 (H, W, C), a float tensor (N, C, "
+                "H, W), or an object "
                 "with height, width and rows(top, bottom)"
             )
         if background is None:
@@ -227,7 +230,7 @@ class Witness:
     >>> witness.see(0, 0, torch.ones(1, 3, 2, 4))
     Traceback (most recent call last):
     ...
-    RuntimeError: image: row 0 is not the same as in the first reading; a source must give the same pixels each time
+    RuntimeError: image: row 0 changed since the first reading; a source must give the same pixels each time
     """
 
     def __init__(self) -> None:
@@ -240,6 +243,6 @@ class Witness:
             found = zlib.crc32(np.ascontiguousarray(array[:, :, row]).tobytes())
             if self._sums.setdefault((top + row, left, part.shape[3]), found) != found:
                 raise RuntimeError(
-                    f"image: row {top + row} is not the same as in the first reading; a source must give the same "
+                    f"image: row {top + row} changed since the first reading; a source must give the same "
                     "pixels each time"
                 )

@@ -35,8 +35,8 @@ _ROWS = 256
 class Streamed(torch.nn.Module):
     """A CNN that goes over an image in bands of rows: features and gradients are those of the whole image.
 
-    Every activation is computed once per pass and held only while something needs it, so that memory grows with
-    the image's width, not with its height. The backward pass goes over the image a second time.
+    Every activation is computed once per pass and held only while something needs it, so that memory grows
+    with the image's width, not with its height. The backward pass goes over the image a second time.
 
     The network's parts are registered under their own names, and shared with it: what trains one trains the
     other, and checkpoints of the network load. Batch norm and dropout compute as in evaluation, whatever
@@ -59,7 +59,8 @@ class Streamed(torch.nn.Module):
     check_source : bool
         Compare what is read in the backward pass with what was read in the forward pass.
     progress : bool or callable
-        Show a bar, or call ``progress(what, done, total)`` with "forward" or "backward" and rows of the image.
+        Show a bar, or call ``progress(what, done, total)`` with "forward" or "backward" and rows of the
+        image.
 
     Raises
     ------
@@ -115,17 +116,17 @@ class Streamed(torch.nn.Module):
         Parameters
         ----------
         image : array, tensor or RowSource
-            uint8 of shape (H, W, C) or (N, H, W, C), as an array, memmap, zarr array or tensor; or a float tensor
-            (N, C, H, W); or an object with height, width and rows(top, bottom). It is read twice, and must not
-            change before the backward pass.
+            uint8 of shape (H, W, C) or (N, H, W, C), as an array, memmap, zarr array or tensor; or a float
+            tensor (N, C, H, W); or an object with height, width and rows(top, bottom). It is read twice,
+            and must not change before the backward pass.
         background : (value, mask, downsample), optional
-            Pixels to paint with ``value`` (one number or one per channel, of the image's kind) before anything
-            else: where ``mask``, bool of shape (ceil(H / downsample), ceil(W / downsample)), is True. What sees
-            nothing but background is not computed, but known, exactly, from a small image of background. By
-            default the image's own attribute of that name, if it has one.
+            Pixels to paint with ``value`` (one number or one per channel, of the image's kind) before
+            anything else: where ``mask``, bool of shape (ceil(H / downsample), ceil(W / downsample)), is
+            True. What sees nothing but background is not computed, but known, exactly, from a small image
+            of background. By default the image's own attribute of that name, if it has one.
         image_gradient : callable, optional
-            In the backward pass called with (first row, gradient (N, C, rows, W)) from top to bottom: for images
-            whose gradient does not fit in memory. Background is not skipped then.
+            In the backward pass called with (first row, gradient (N, C, rows, W)) from top to bottom: for
+            images whose gradient does not fit in memory. Background is not skipped then.
 
         Returns
         -------
@@ -189,15 +190,20 @@ class Streamed(torch.nn.Module):
 
     def _adopt(self, trunk: torch.nn.Module) -> None:
         """Register a network's parts under their own names."""
-        for name in [*trunk._modules, *trunk._parameters, *trunk._buffers]:
+        # All names, of a part that has two as well: checkpoints have both.
+        children = {k: v for k, v in trunk.named_modules(remove_duplicate=False) if k and "." not in k}
+        parameters = dict(trunk.named_parameters(recurse=False, remove_duplicate=False))
+        buffers = dict(trunk.named_buffers(recurse=False, remove_duplicate=False))
+        saved = trunk.state_dict()
+        for name in [*children, *parameters, *buffers]:
             if hasattr(self, name):
                 raise ValueError(f"trunk: got a part named {name!r}, which Streamed has a use for; rename it")
-        for name, child in trunk._modules.items():  # all names, of a module that has two as well
+        for name, child in children.items():
             self.add_module(name, child)
-        for name, parameter in trunk._parameters.items():
+        for name, parameter in parameters.items():
             self.register_parameter(name, parameter)
-        for name, buffer in trunk._buffers.items():
-            self.register_buffer(name, buffer, persistent=name not in trunk._non_persistent_buffers_set)
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=name in saved)
 
     def _stages(self) -> tuple[Trace, Graph]:
         """Return the network's stages as they are now: modules may have been replaced, strides changed."""
@@ -286,7 +292,8 @@ class Streamed(torch.nn.Module):
     def _notes(self, tensors: list[torch.Tensor]) -> tuple[str, ...]:
         notes = []
         if any(
-            isinstance(m, (torch.nn.modules.batchnorm._BatchNorm, torch.nn.Dropout)) for m in self.modules()
+            isinstance(m, (torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm, torch.nn.Dropout))
+            for m in self.modules()
         ):
             notes.append("batch norm and dropout compute as in evaluation, also after train()")
         on_cpu = bool(tensors) and tensors[0].device.type == "cpu"
@@ -302,7 +309,7 @@ def _kind_of(tensors: list[torch.Tensor], image: Image) -> tuple[torch.dtype, to
 
 
 def _weights(tensors: list[torch.Tensor]) -> int:
-    """Return the bytes of what a backward pass makes of weights: sums, gradients, and copies that are scaled."""
+    """Return the bytes of what a backward pass makes of weights: sums, gradients, scaled copies."""
     return 3 * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -320,9 +327,9 @@ def _filled(template: Any, tensors: Any) -> Any:
 def _layout_of(tensors: Sequence[torch.Tensor]) -> torch.memory_format:
     """Return the layout in which torch would compute: channels last where the weights are."""
     for tensor in tensors:
-        if tensor.dim() == 4 and not tensor.is_contiguous():
-            if tensor.is_contiguous(memory_format=torch.channels_last):
-                return torch.channels_last
+        last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+        if last and not tensor.is_contiguous():
+            return torch.channels_last
     return torch.contiguous_format
 
 

@@ -20,7 +20,7 @@ class Sums:
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
         self.channels: torch.Tensor | None = None
-        """Gradients of the core's output (before the norm, but for its scale), summed by channel in float64."""
+        """Gradients of the core's output, but for a norm's scale, summed by channel in float64."""
 
     def add(self, name: str, gradient: torch.Tensor) -> None:
         """Add a gradient of an operand."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.nn.splitting import ModuleTracer
 
@@ -19,7 +19,7 @@ _SAME_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout)
 _SAME_METHODS = ("contiguous", "clone")
 
 
-class Unstreamable(TypeError):
+class Unstreamable(TypeError):  # noqa: N818  (what it is, rather than that it is an error)
     """A network, or a part of one, that cannot be streamed; the message says which, and what to do."""
 
 
@@ -76,7 +76,8 @@ def symbolic_graph(trunk: torch.nn.Module) -> fx.Graph:
         return ModuleTracer().trace(trunk)
     except Exception as error:
         raise Unstreamable(
-            f"trunk: torch.fx cannot trace it ({error}); its forward must not depend on the values or sizes of "
+            f"trunk: torch.fx cannot trace it ({error}); its forward must not depend on the values or "
+            "sizes of "
             "tensors. fastwsi.nn.split cuts off the part of a model that can be streamed"
         ) from error
     finally:
@@ -85,8 +86,10 @@ def symbolic_graph(trunk: torch.nn.Module) -> fx.Graph:
 
 
 def trace(graph: fx.Graph, root: torch.nn.Module) -> Trace:
-    """List a graph's calls. Operations in place count as others, and what reads their input later reads their
-    output; dropout and identities are gone.
+    """List a graph's calls.
+
+    Operations in place count as others, and what reads their input later reads their output; dropout and
+    identities are gone.
     """
     found = Trace()
     values: dict[fx.Node, Any] = {}
@@ -114,7 +117,7 @@ def _call(
     owners: dict[fx.Node, fx.Node],
     found: Trace,
 ) -> None:
-    target = root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+    target: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
     path = str(node.target) if node.op == "call_module" else _scope(node)
     args, kwargs = _resolved(node.args, values), _resolved(node.kwargs, values)
     if node.op == "call_module":
@@ -156,9 +159,11 @@ def _in_place(node: fx.Node, target: Any, kwargs: dict[str, Any]) -> bool:
 
 
 def _check_hooks(module: torch.nn.Module, path: str) -> None:
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if any(getattr(module, name) for name in names):
         raise Unstreamable(
-            f"{path}: it has hooks, which are not run on bands; remove them (or use torch.nn.utils.parametrizations "
+            f"{path}: it has hooks, which are not run on bands; remove them (or use "
+            "torch.nn.utils.parametrizations "
             "in place of the older weight_norm and spectral_norm)"
         )
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
-from fastwsi.kernels.pooling import dense_pool, pair
+from fastwsi.kernels.pooling import dense_pool
+from fastwsi.kernels.pooling import pair as positive_pair
 from fastwsi.nn.dense_pool import DensePool2d
 from fastwsi.streaming import windows
 from fastwsi.streaming.convolution import Convolution
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from fastwsi.streaming.graph import Graph
 
 _HEAD = "move it to the head: fastwsi.nn.split(model, at) cuts a model behind the module named"
+_STATISTICS = f"normalises by statistics of the whole map; {_HEAD}, or use frozen batch norm"
 _REFUSED: dict[type, str] = {
-    nn.GroupNorm: f"normalises by statistics of the whole map; {_HEAD}, or use frozen batch norm",
-    nn.LayerNorm: f"normalises by statistics of the whole map or of all channels; {_HEAD}, or use frozen batch norm",
-    nn.InstanceNorm2d: f"normalises by statistics of the whole map; {_HEAD}, or use frozen batch norm",
+    nn.GroupNorm: _STATISTICS,
+    nn.LayerNorm: _STATISTICS,
+    nn.InstanceNorm2d: _STATISTICS,
     nn.AdaptiveAvgPool2d: f"has windows that depend on the image's size; {_HEAD}",
     nn.AdaptiveMaxPool2d: f"has windows that depend on the image's size; {_HEAD}",
     nn.Flatten: f"leaves no rows and columns; {_HEAD}",
@@ -127,7 +129,7 @@ def _arguments(call: Call, *names: str, **defaults: Any) -> dict[str, Any]:
     order = [*names, *defaults]
     if len(call.args) > len(order) or set(call.kwargs) - set(order):
         raise Unstreamable(f"{call.path}: got arguments that are not known here, expected {', '.join(order)}")
-    return {**defaults, **dict(zip(order, call.args)), **call.kwargs}
+    return {**defaults, **dict(zip(order, call.args, strict=False)), **call.kwargs}
 
 
 def _arithmetic(call: Call, what: str, drafts: Drafts, root: nn.Module) -> None:
@@ -139,7 +141,8 @@ def _arithmetic(call: Call, what: str, drafts: Drafts, root: nn.Module) -> None:
             shape = _constant(root, operand.name).shape
             if len(shape) > 4 or (len(shape) >= 1 and shape[-1] != 1) or (len(shape) >= 2 and shape[-2] != 1):
                 raise Unstreamable(
-                    f"{call.path}: got a constant of shape {tuple(shape)}, expected one number or (C, 1, 1): one that "
+                    f"{call.path}: got a constant of shape {tuple(shape)}, expected one number or (C, "
+                    "1, 1): one that "
                     "is the same on every position"
                 )
         elif not isinstance(operand, (Map, int, float)):
@@ -169,7 +172,8 @@ def _concatenate(call: Call, drafts: Drafts) -> None:
 def _convolution(call: Call, module: nn.Conv2d, drafts: Drafts) -> None:
     if module.padding_mode != "zeros":
         raise Unstreamable(
-            f"{call.path}: got padding_mode={module.padding_mode!r}, expected 'zeros'; at a border of the image it "
+            f"{call.path}: got padding_mode={module.padding_mode!r}, expected 'zeros'; at a border of "
+            "the image it "
             "would read rows that are not there yet. Pad the image itself, or set padding_mode to 'zeros'"
         )
     spans = [(k - 1) * d + 1 for k, d in zip(module.kernel_size, module.dilation, strict=True)]
@@ -186,6 +190,7 @@ def _convolution(call: Call, module: nn.Conv2d, drafts: Drafts) -> None:
         ((down, across),),
         weight=f"{call.path}.weight",
         bias=None if module.bias is None else f"{call.path}.bias",
+        kernel=(module.kernel_size[0], module.kernel_size[1]),
         stride=(module.stride[0], module.stride[1]),
         dilation=(module.dilation[0], module.dilation[1]),
         groups=module.groups,
@@ -199,12 +204,13 @@ def _transposed(call: Call, module: nn.ConvTranspose2d, drafts: Drafts) -> None:
             f"{call.path}: got an output_size, expected none; set output_padding on the module"
         )
     settings = windows.Transposed(
-        *(pair(getattr(module, name), name) if name != "padding" else _zero_or_more(module.padding)
-          for name in ("kernel_size", "stride", "padding")),
+        pair(module.kernel_size, "kernel_size"),
+        pair(module.stride, "stride"),
+        _zero_or_more(module.padding),
         _zero_or_more(module.output_padding),
         pair(module.dilation, "dilation"),
         module.groups,
-    )  # fmt: skip
+    )
     bias = None if module.bias is None else f"{call.path}.bias"
     drafts.add(
         call.output,
@@ -212,6 +218,12 @@ def _transposed(call: Call, module: nn.ConvTranspose2d, drafts: Drafts) -> None:
         call.maps,
         call.path,
     )
+
+
+def pair(value: Any, name: str) -> tuple[int, int]:
+    """Return (rows, columns) of what torch takes as one number or two, at least 1 each."""
+    rows, columns = positive_pair(value, name)
+    return rows, columns
 
 
 def _zero_or_more(value: Any) -> tuple[int, int]:
@@ -222,7 +234,8 @@ def _zero_or_more(value: Any) -> tuple[int, int]:
 def _batch_norm(call: Call, module: nn.BatchNorm2d, drafts: Drafts) -> None:
     if module.running_mean is None or module.running_var is None:
         raise Unstreamable(
-            f"{call.path}: it has no running statistics, and normalises by those of the whole map; {_HEAD}, or use "
+            f"{call.path}: it has no running statistics, and normalises by those of the whole map; "
+            f"{_HEAD}, or use "
             "track_running_stats=True"
         )
     path = call.path
@@ -363,8 +376,8 @@ def _upsample_module(call: Call, module: nn.Upsample, drafts: Drafts) -> None:
 
 def _upsample_function(call: Call, drafts: Drafts) -> None:
     given = _arguments(
-        call, "input", size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None,
-        antialias=False,
+        call, "input", size=None, scale_factor=None, mode="nearest", align_corners=None,
+        recompute_scale_factor=None, antialias=False,
     )  # fmt: skip
     _upsample(call, drafts, given["size"], given["scale_factor"], given["mode"])
 

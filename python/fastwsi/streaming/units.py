@@ -1,10 +1,11 @@
-"""A grid over image and outputs alike: its cells hold the same share of every map, in every phase of its strides."""
+"""A grid over image and outputs alike: each cell has its share of every map, in all phases of strides."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,7 @@ _PHASES = 64
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells along one axis of ``unit`` pixels; ``per_output`` places of each output (by map) make one of them."""
+    """Cells of ``unit`` pixels along one axis; ``per_output`` places of each output (by map) make one."""
 
     unit: int
     per_output: dict[int, int]
@@ -85,7 +86,8 @@ def strides(graph: Graph, axis: int) -> list[Fraction]:
         }
         if len(given) > 1:
             raise graphs.GeometryError(
-                f"{stage.path}: got maps of strides {' and '.join(str(s) for s in sorted(given))}, expected equal ones"
+                f"{stage.path}: got maps of strides {' and '.join(map(str, sorted(given)))}, expected "
+                "equal ones"
             )
         found.append(given.pop())
     return found
@@ -99,8 +101,7 @@ def total_stride(steps: Sequence[Fraction]) -> int:
     >>> total_stride([Fraction(1), Fraction(4), Fraction(2), Fraction(2, 3)])
     4
     """
-    numerator = math.lcm(*(step.numerator for step in steps))
-    return numerator
+    return math.lcm(*(step.numerator for step in steps))
 
 
 def seen(
@@ -194,10 +195,7 @@ class Layout:
         width = region.right - region.left
         count = max(1, -(-width // max(1, columns)))
         edges = [region.left + width * i // count for i in range(count + 1)]
-        return [
-            Region(region.top, region.bottom, left, right)
-            for left, right in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        return [Region(region.top, region.bottom, left, right) for left, right in pairwise(edges)]
 
 
 def layout_of_image(graph: Graph, height: int, width: int) -> Layout:

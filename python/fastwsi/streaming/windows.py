@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.kernels.pooling import dense_pool
 from fastwsi.streaming.local import Local
-from fastwsi.streaming.places import Place, padded, pads_of
-from fastwsi.streaming.reach import Reach, Repeated, Sliding, Spread
+from fastwsi.streaming.places import Place, Slice, padded, pads_of
+from fastwsi.streaming.reach import Repeated, Sliding, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fastwsi.streaming.operations import Operand
 
 Pair = tuple[int, int]
-Tensors = "dict[Operand, torch.Tensor]"
 
 
 def padding(left: int, right: int, top: int, bottom: int, value: float) -> Local:
@@ -109,37 +108,27 @@ class Transposed(NamedTuple):
 
 def transposed_convolution(settings: Transposed, weight: Operand, bias: Operand | None) -> Local:
     """Return a transposed convolution."""
-    reaches: list[Reach] = []
-    for kernel, dilation, stride, crop, extra in zip(
-        settings.kernel,
-        settings.dilation,
-        settings.stride,
-        settings.padding,
-        settings.output_padding,
-        strict=True,
-    ):
-        reaches.append(Spread((kernel - 1) * dilation + 1, stride, crop, extra))
+    down, across = (
+        Spread((kernel - 1) * dilation + 1, stride, crop, extra)
+        for kernel, dilation, stride, crop, extra in zip(
+            settings.kernel,
+            settings.dilation,
+            settings.stride,
+            settings.padding,
+            settings.output_padding,
+            strict=True,
+        )
+    )
 
     def function(
         slabs: Sequence[torch.Tensor], place: Place, operands: dict[Operand, torch.Tensor]
     ) -> torch.Tensor:
         (slab,) = slabs
         kernel = operands[weight]
-        pads = []
-        for (start, stop), piece, stride, crop, reach in zip(
-            (place.columns, place.rows),
-            (place.column_slices[0], place.row_slices[0]),
-            settings.stride[::-1],
-            settings.padding[::-1],
-            reaches[::-1],
-            strict=True,
-        ):
-            count = piece.stop - piece.start
-            covered = (
-                piece.start * stride,
-                (piece.stop - 1) * stride + reach.span if count else piece.start * stride,
-            )  # type: ignore[attr-defined]
-            pads += [covered[0] - (start + crop), (stop + crop) - covered[1]]
+        pads = (
+            *_margins(across, place.columns, place.column_slices[0]),
+            *_margins(down, place.rows, place.row_slices[0]),
+        )
         if slab.shape[2] == 0 or slab.shape[3] == 0:
             height, width = place.rows[1] - place.rows[0], place.columns[1] - place.columns[0]
             spread = slab.new_zeros(slab.shape[0], kernel.shape[1] * settings.groups, height, width)
@@ -147,7 +136,7 @@ def transposed_convolution(settings: Transposed, weight: Operand, bias: Operand 
             spread = F.conv_transpose2d(
                 slab, kernel, None, settings.stride, 0, 0, settings.groups, settings.dilation
             )
-            spread = F.pad(spread, pads) if any(pads) else spread
+            spread = F.pad(spread, list(pads)) if any(pads) else spread
         if bias is None:
             return spread
         return spread + operands[bias].to(spread.dtype)[:, None, None]
@@ -157,10 +146,17 @@ def transposed_convolution(settings: Transposed, weight: Operand, bias: Operand 
 
     names = (weight,) if bias is None else (weight, bias)
     return Local(
-        (tuple(reaches),),
+        ((down, across),),
         function=function,
         names=names,
         what="transposed convolution",
         linear=True,
         gains=gains,
-    )  # type: ignore[arg-type]
+    )
+
+
+def _margins(reach: Spread, wanted: Pair, piece: Slice) -> Pair:
+    """Return what is missing (too much, below 0) before and after what a piece of the input spreads over."""
+    first = piece.start * reach.stride
+    end = (piece.stop - 1) * reach.stride + reach.span if piece.stop > piece.start else first
+    return first - (wanted[0] + reach.crop), wanted[1] + reach.crop - end
