@@ -135,7 +135,7 @@ class Run:
         gradients: dict[int, torch.Tensor] | None = None,
         sums: Sequence[Sums] = (),
         image_gradient: Callable[[int, torch.Tensor], None] | None = None,
-        wanted: tuple[Wanted, Wanted] = ({}, {}),
+        wanted: tuple[Wanted, Wanted] | None = None,
     ) -> None:
         self._graph, self._work, self._numbers, self._read = graph, work, numbers, read
         self._rows, self._columns, self._band = rows, columns, band
@@ -291,17 +291,11 @@ class Run:
         if map_ not in self._given_gradients:
             return found
         (top, bottom), (left, right) = place.rows, place.columns
-        (first, end), (start, stop) = (
-            (max(own[0], ask[0]), min(own[1], ask[1]))
-            for own, ask in zip(
-                (place.rows, place.columns),
-                (
-                    axis.get(map_, own)
-                    for axis, own in zip(self._wanted, (place.rows, place.columns), strict=True)
-                ),
-                strict=True,
-            )
-        )
+        first, end, start, stop = top, bottom, left, right
+        if self._wanted is not None:
+            rows, columns = (axis.get(map_, (0, 0)) for axis in self._wanted)
+            first, end = max(top, rows[0]), min(bottom, rows[1])
+            start, stop = max(left, columns[0]), min(right, columns[1])
         if first >= end or start >= stop:
             return found
         given = self._given_gradients[map_][:, :, first:end, start:stop]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from fastwsi.streaming.background import gathered, spread
 from fastwsi.streaming.execution import Numbers, Outputs, Run
@@ -222,7 +221,7 @@ def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | N
             whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
         if call.image_gradient is not None:
             rest = call.image.width - left - part.shape[3]
-            call.image_gradient(top, F.pad(part, (left, rest)) if left or rest else part)
+            call.image_gradient(top, torch.nn.functional.pad(part, (left, rest)) if left or rest else part)
 
     return whole, sink
 
