@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _TELLING = 4
 """After how many times band and receptive field a pass goes on as it went."""
+
+Sink: TypeAlias = "Callable[[int, int, torch.Tensor], None]"
+"""Takes the image's gradient in parts: (first row, first column, part). Where parts overlap they add up."""
 
 Wanted = dict[int, tuple[int, int]]
 """Places [start, stop) of outputs along an axis, by map."""
@@ -116,7 +119,7 @@ class Run:
     sums : sequence of Sums, optional
         One for each stage, to which a backward pass adds.
     image_gradient : callable, optional
-        Is given (first row, gradient of rows of the image) from top to bottom.
+        Is given (first row, first column, gradient) of rows of the image, from top to bottom.
     wanted : (dict, dict), optional
         Rows and columns of each output whose gradients are meant: others may be computed for what they lead
         to.
@@ -134,7 +137,7 @@ class Run:
         outputs: Outputs,
         gradients: dict[int, torch.Tensor] | None = None,
         sums: Sequence[Sums] = (),
-        image_gradient: Callable[[int, torch.Tensor], None] | None = None,
+        image_gradient: Sink | None = None,
         wanted: tuple[Wanted, Wanted] = ({}, {}),
     ) -> None:
         self._graph, self._work, self._numbers, self._read = graph, work, numbers, read
@@ -254,7 +257,7 @@ class Run:
             part = self._last_image.new_zeros(1).expand(
                 *self._last_image.shape[:2], action.stop - action.start, across.length
             )
-        self._image_gradient(action.start, part)
+        self._image_gradient(action.start, self._columns[IMAGE].start, part)
 
     def _place(self, index: int, start: int, stop: int) -> Place:
         return place_of(self._graph.stages[index], start, stop, self._rows, self._columns, index + 1)

@@ -10,7 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from fastwsi.streaming.background import gathered, spread
-from fastwsi.streaming.execution import Numbers, Outputs, Run
+from fastwsi.streaming.execution import Numbers, Outputs, Run, Sink
 from fastwsi.streaming.operations import Operand, Setting
 from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Box
@@ -38,7 +38,7 @@ class Call:
     dtype: torch.dtype
     device: torch.device
     witness: Witness | None = None
-    image_gradient: Callable[[int, torch.Tensor], None] | None = None
+    image_gradient: Sink | None = None
     progress: Callable[[str, int, int], None] | None = None
     autocast: dict[str, Any] = field(default_factory=dict)
 
@@ -168,7 +168,7 @@ def _backward(
     tensors: dict[Operand, torch.Tensor],
     outputs: Outputs,
     gradients: dict[int, torch.Tensor],
-    sink: Callable[[int, torch.Tensor], None] | None,
+    sink: Sink | None,
 ) -> dict[Operand, torch.Tensor]:
     plan, graph = call.plan, call.plan.graph
     numbers = Numbers(graph, tensors, call.image.channels, call.setting(gradients=True))
@@ -199,9 +199,7 @@ def _backward(
     return _finished(numbers, plan, sums)
 
 
-def _image_sink(
-    call: Call, wanted: bool
-) -> tuple[torch.Tensor | None, Callable[[int, torch.Tensor], None] | None]:
+def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | None]:
     """Return where the image's gradient goes: the caller's sink, and a tensor where autograd wants one."""
     if not wanted:
         return None, call.image_gradient
@@ -209,10 +207,10 @@ def _image_sink(
     assert tensor is not None
     whole = torch.zeros_like(tensor)
 
-    def sink(top: int, part: torch.Tensor) -> None:
-        whole[:, :, top : top + part.shape[2], : part.shape[3]] = part
+    def sink(top: int, left: int, part: torch.Tensor) -> None:
+        whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
         if call.image_gradient is not None:
-            call.image_gradient(top, part)
+            call.image_gradient(top, left, part)
 
     return whole, sink
 

@@ -98,6 +98,8 @@ def _translate(call: Call, drafts: Drafts, root: nn.Module) -> None:
         drafts.join(call.output, call.args[0], call.args[1], call.path)
     elif target in _ARITHMETIC:
         _arithmetic(call, _ARITHMETIC[target], drafts, root)
+    elif name == "conv2d" and _of_torch(target):
+        _convolution_function(call, drafts, root)
     elif target in _CAT:
         _concatenate(call, drafts)
     elif name.rstrip("_") in _FUNCTIONS and (isinstance(target, str) or _of_torch(target)):
@@ -176,24 +178,41 @@ def _convolution(call: Call, module: nn.Conv2d, drafts: Drafts) -> None:
             "the image it "
             "would read rows that are not there yet. Pad the image itself, or set padding_mode to 'zeros'"
         )
-    spans = [(k - 1) * d + 1 for k, d in zip(module.kernel_size, module.dilation, strict=True)]
-    if module.padding == "same":
+    weight, bias = f"{call.path}.weight", None if module.bias is None else f"{call.path}.bias"
+    settings = {name: getattr(module, name) for name in ("stride", "padding", "dilation", "groups")}
+    _add_convolution(call, drafts, weight, bias, pair(module.kernel_size, "kernel_size"), settings)
+
+
+def _convolution_function(call: Call, drafts: Drafts, root: nn.Module) -> None:
+    given = _arguments(call, "input", "weight", bias=None, stride=1, padding=0, dilation=1, groups=1)
+    weight, bias = given["weight"], given["bias"]
+    if not isinstance(weight, Const) or not (bias is None or isinstance(bias, Const)):
+        raise Unstreamable(f"{call.path}: got a computed weight or bias, expected parameters of the module")
+    kernel = _constant(root, weight.name).shape[2:]
+    name = None if bias is None else bias.name
+    _add_convolution(call, drafts, weight.name, name, (int(kernel[0]), int(kernel[1])), given)
+
+
+def _add_convolution(
+    call: Call, drafts: Drafts, weight: str, bias: str | None, kernel: tuple[int, int], given: dict[str, Any]
+) -> None:
+    stride, dilation = pair(given["stride"], "stride"), pair(given["dilation"], "dilation")
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if given["padding"] == "same":
         sides = [((span - 1) // 2, span - 1 - (span - 1) // 2) for span in spans]
-    elif module.padding == "valid":
+    elif given["padding"] == "valid":
         sides = [(0, 0), (0, 0)]
     else:
-        sides = [(int(p), int(p)) for p in module.padding]
-    down, across = (
-        Sliding(span, stride, *side) for span, stride, side in zip(spans, module.stride, sides, strict=True)
-    )
+        sides = [(p, p) for p in _zero_or_more(given["padding"])]
+    down, across = (Sliding(span, step, *side) for span, step, side in zip(spans, stride, sides, strict=True))
     operation = Convolution(
         ((down, across),),
-        weight=f"{call.path}.weight",
-        bias=None if module.bias is None else f"{call.path}.bias",
-        kernel=(module.kernel_size[0], module.kernel_size[1]),
-        stride=(module.stride[0], module.stride[1]),
-        dilation=(module.dilation[0], module.dilation[1]),
-        groups=module.groups,
+        weight=weight,
+        bias=bias,
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        groups=given["groups"],
     )
     drafts.add(call.output, operation, call.maps, call.path)
 
