@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from benchmarks.streaming_subject import Spec, image_of
 from benchmarks.streaming_table import Result, layout_name, name_of, report, size_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -114,36 +113,34 @@ class Runner:
 
 
 def difference(found: dict[str, torch.Tensor], reference: dict[str, torch.Tensor]) -> float:
-    """Return the largest relative difference of two networks' gradients, over the parameters of both."""
-    both = [name for name in found if name in reference]
-    assert both
-    return max(float((found[name] - reference[name]).norm() / reference[name].norm()) for name in both)
+    """Return the largest relative difference of a parameter's gradient; NaN where there is one."""
+    assert found.keys() == reference.keys()
+    apart = [(found[name] - reference[name]).norm() / reference[name].norm() for name in found]
+    return float(torch.stack(apart).max())
 
 
-def measure(chosen: Sequence[Spec], rounds: int, runner: Runner) -> list[Result]:
+def measure(
+    chosen: Sequence[Spec], rounds: int, runner: Runner, keep: Callable[[list[Result]], None]
+) -> list[Result]:
     """Measure all, then all again: what else the machine does then disturbs not one alone.
 
     The largest is run once before, unmeasured: the first to use so much memory may wait for the host.
     """
-    if rounds and chosen:
+    results = {spec: Result(spec) for spec in chosen}
+    if chosen:
         runner.run(max(chosen, key=lambda spec: (spec.method == "whole", spec.height)))
-    figures: dict[Spec, list[Figures]] = defaultdict(list)
-    off: dict[Spec, float | None] = {}
-    problems: dict[Spec, str] = {}
     for i in range(rounds):
-        for spec in chosen:
-            if spec in problems:
+        for spec, before in results.items():
+            if before.problem:
                 continue
             found, apart, problem = runner.run(spec)
+            figures = [] if found is None else [*before.rounds, found]
+            results[spec] = Result(spec, figures, apart, problem)
             label = f"[{i + 1}/{rounds}] {size_name(spec)}, {layout_name(spec)}, {name_of(spec)}"
-            if found is None:
-                problems[spec] = problem
-                logger.info("%s: %s", label, problem)
-                continue
-            figures[spec].append(found)
-            off[spec] = apart
-            logger.info("%s: %.2f s CPU, %.3f GiB", label, found.cpu, found.peak / 2**30)
-    return [Result(spec, figures[spec], off.get(spec), problems.get(spec, "")) for spec in chosen]
+            told = problem if found is None else f"{found.cpu:.2f} s CPU, {found.peak / 2**30:.3f} GiB"
+            logger.info("%s: %s", label, told)
+            keep([each for each in results.values() if each.rounds or each.problem])
+    return list(results.values())
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -192,15 +189,25 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     options = parse(arguments)
-    load = os.getloadavg()[0]
+    facts = {
+        **machine(with_gpu=False),
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "rounds": f"{options.rounds}",
+    }
+
+    def text_of(results: list[Result]) -> str:
+        environments = {each.versions for result in results for each in result.rounds} - {""}
+        told = [*(f"{name} {value}" for name, value in facts.items()), *sorted(environments)]
+        return report(", ".join(told), results)
+
+    def keep(results: list[Result]) -> None:
+        if options.out:  # after each measurement: the run may take an hour
+            options.out.write_text(text_of(results), encoding="utf-8")
+
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(specs(options), options.rounds, Runner(options.lightstream_python, Path(folder)))
-    facts = {**machine(with_gpu=False), "load before": f"{load:.1f}", "rounds": str(options.rounds)}
-    facts["peers"] = ", ".join(sorted({each.versions for result in results for each in result.rounds}))
-    text = report(", ".join(f"{name} {value}" for name, value in facts.items()), results)
-    sys.stdout.write(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+        runner = Runner(options.lightstream_python, Path(folder))
+        results = measure(specs(options), options.rounds, runner, keep)
+    sys.stdout.write(text_of(results))
     wrong = [each for each in results if each.difference is not None and not each.difference <= TOLERANCE]
     for each in wrong:
         logger.error("wrong gradients: %s, %s", size_name(each.spec), name_of(each.spec))

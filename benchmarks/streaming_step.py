@@ -123,10 +123,10 @@ def measured_step(ready: Contender, spec: Spec) -> Figures:
 
 
 def versions(spec: Spec) -> str:
-    peer = (
-        f", lightstream {importlib.metadata.version('lightstream')}" if spec.method == "lightstream" else ""
-    )
-    return f"torch {torch.__version__}{peer}"
+    """Return what a reader needs to know of an environment that is not fastwsi's."""
+    if spec.method != "lightstream":
+        return ""
+    return f"lightstream {importlib.metadata.version('lightstream')} with torch {torch.__version__}"
 
 
 def gradients(ready: Contender) -> dict[str, torch.Tensor]:

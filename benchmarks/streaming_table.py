@@ -182,7 +182,9 @@ def time_verdicts(results: Sequence[Result], result: Result) -> list[Verdict]:
     whole = whole_of(results, spec)
     if whole is not None and spec.rows != NARROW:  # narrow bands have a floor of their own
         ratio = round(result.cpu / whole.cpu, 2)
-        verdicts.append(Verdict(f"{label}, of the whole image's", f"{ratio:.2f}", "1.25", ratio <= OF_WHOLE))
+        verdicts.append(
+            Verdict(f"{label}, of the whole image's", f"{ratio:.2f}", f"{OF_WHOLE}", ratio <= OF_WHOLE)
+        )
     same = {"height": spec.height, "width": spec.width, "channels_last": spec.channels_last}
     wide = found(results, method="streamed", rows=WIDE, **same)
     if wide is not None and spec.rows == NARROW:
@@ -191,9 +193,9 @@ def time_verdicts(results: Sequence[Result], result: Result) -> list[Verdict]:
         verdicts.append(Verdict(what, f"{ratio:.2f}", f"{OF_WIDE_BANDS:.2f}", ratio <= OF_WIDE_BANDS))
     peer = best_lightstream(results, spec)
     if peer is not None and spec.rows == WIDE:
-        ratio = round(peer.cpu / result.cpu, 1)
+        ratio = round(peer.cpu / result.cpu, 2)
         what = f"{label}, faster than lightstream in {peer.spec.across} x {peer.spec.across} tiles by"
-        verdicts.append(Verdict(what, f"{ratio:.1f} x", f"{OF_LIGHTSTREAM} x", ratio >= OF_LIGHTSTREAM))
+        verdicts.append(Verdict(what, f"{ratio:.2f} x", f"{OF_LIGHTSTREAM} x", ratio >= OF_LIGHTSTREAM))
     return verdicts
 
 
