@@ -72,12 +72,12 @@ def test_an_island(name):
 
 
 @pytest.mark.parametrize(
-    "box", [(0, 1, 0, 1), (0, 2, 40, 44), (48, 54, 0, 3), (53, 54, 62, 63), (20, 21, 30, 31)]
+    "box", [(0, 1, 0, 1), (0, 2, 40, 44), (74, 80, 0, 3), (79, 80, 87, 88), (30, 31, 40, 41)]
 )
 def test_islands_at_borders_and_corners(box, pixels):
-    height, width = 430, 500
+    height, width = 640, 700
     check(networks.SMALL["resnet18"](), networks.image(height, width), island(height, width, 8, box), 8)
-    assert pixels[0] < 2 * height * width * 0.75
+    assert pixels[0] < 2 * height * width * 0.95
 
 
 def test_sparse_tissue_is_gone_through_in_pieces(pixels):
@@ -85,14 +85,14 @@ def test_sparse_tissue_is_gone_through_in_pieces(pixels):
     mask = np.ones((75, 57), bool)
     mask[2:4, 3:5] = mask[70:73, 50:54] = mask[10, 55] = False
     check(networks.SMALL["resnet18"](), networks.image(height, width), mask, 16)
-    assert pixels[0] < 2 * height * width * 0.3
+    assert pixels[0] < 2 * height * width * 0.5
 
 
 def test_background_alone_and_none(pixels):
     height, width = 600, 700
     nothing = np.ones((38, 44), bool)
     check(networks.SMALL["resnet18"](), networks.image(height, width), nothing, 16)
-    assert pixels[0] < 2 * height * width * 0.3
+    assert pixels[0] < 2 * height * width * 0.5
     pixels[0] = 0
     check(networks.SMALL["resnet18"](), networks.image(height, width), ~nothing, 16)
     assert pixels[0] == 2 * height * width

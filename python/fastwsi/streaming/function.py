@@ -97,14 +97,14 @@ class Stream(torch.autograd.Function):
     ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
         with torch.no_grad(), call.under_autocast(), call.shown():
-            outputs = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
+            outputs, mini = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
         found = tuple(outputs.tensors[map_] for map_ in call.plan.graph.outputs)
         # A map that is returned twice must be two tensors for autograd.
         distinct = tuple(
             tensor.clone() if any(tensor is other for other in found[:i]) else tensor
             for i, tensor in enumerate(found)
         )
-        ctx.call = call
+        ctx.call, ctx.mini = call, mini
         ctx.addresses = [tensor.data_ptr() for tensor in tensors]
         ctx.save_for_backward(*tensors, *distinct)
         ctx.set_materialize_grads(False)
@@ -132,11 +132,12 @@ class Stream(torch.autograd.Function):
         of_image, sink = _image_sink(call, ctx.needs_input_grad[1])
         with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = Outputs({}, dict(zip(call.plan.graph.outputs, maps, strict=True)))
-            result = _backward(call, found, outputs, given, sink)
+            result = _backward(call, found, outputs, ctx.mini, given, sink)
         return (None, of_image, *(result.get(name) for name in call.names))
 
 
-def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> Outputs:
+def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> tuple[Outputs, Outputs | None]:
+    """Return the outputs, and those of the image of background alone."""
     plan = call.plan
     numbers = Numbers(plan.graph, tensors, call.image.channels, call.setting(gradients=False))
     outputs = Outputs({map_: plan.layout.size(map_) for map_ in plan.graph.outputs})
@@ -145,12 +146,13 @@ def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> Outputs:
     for region in plan.regions(skipping=True):
         rows, columns = plan.layout.spans(region)
         Run(plan.graph, work, rows, columns, plan.band, numbers, call.read, outputs)(progress)
+    mini = None
     if plan.skipping is not None:
         mini = _miniature(call, numbers, plan.skipping, work)
         for map_ in plan.graph.outputs:
             outputs.part(map_, (0, 0), (0, 0), mini.tensors[map_])
         spread(plan.skipping, plan.layout, outputs.tensors, mini.tensors)
-    return outputs
+    return outputs, mini
 
 
 def _miniature(call: Call, numbers: Numbers, skip: Skipping, work: Pass) -> Outputs:
@@ -167,6 +169,7 @@ def _backward(
     call: Call,
     tensors: dict[Operand, torch.Tensor],
     outputs: Outputs,
+    mini: Outputs | None,
     gradients: dict[int, torch.Tensor],
     sink: Sink | None,
 ) -> dict[Operand, torch.Tensor]:
@@ -188,7 +191,7 @@ def _backward(
             graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
         )(progress)  # fmt: skip
     if skip is not None:
-        mini = _miniature(call, numbers, skip, forward_pass(graph))
+        assert mini is not None
         layout = layout_of_image(graph, skip.miniature.height, skip.miniature.width)
         summed = {
             map_: gathered(skip, plan.layout, map_, gradient, mini.tensors[map_].shape)
