@@ -33,9 +33,14 @@ def empty_in_order(like: Any, shape: Sequence[int], order: Sequence[int]) -> Any
     >>> empty_in_order(np.zeros(1), (2, 3, 4, 5), (0, 2, 3, 1)).transpose(0, 2, 3, 1).flags.c_contiguous
     True
     """
+    if hasattr(like, "new_empty_strided"):  # no view, which autograd would not let be overwritten
+        strides, step = [0] * len(order), 1
+        for d in reversed(order):
+            strides[d] = step
+            step *= shape[d]
+        return like.new_empty_strided(tuple(shape), strides)
     laid_out = _arrays.empty_as(like, [shape[d] for d in order])
     back = [0] * len(order)
     for place, d in enumerate(order):
         back[d] = place
-    permute = laid_out.permute if hasattr(laid_out, "permute") else laid_out.transpose
-    return permute(back)
+    return laid_out.transpose(back)

@@ -80,7 +80,9 @@ class Drafts:
         """
         draft = self._only_reader_follows(source)
         read = self._of[source]
-        if draft is not None and draft.operation.epilogue.activation in ("relu", "relu6"):
+        # Spread windows can miss all cells at a border: they give minus infinity, ReLU or not.
+        compact = max(operation.dilation) == 1
+        if draft is not None and compact and draft.operation.epilogue.activation in ("relu", "relu6"):
             epilogue = draft.operation.epilogue
             operation = replace(
                 operation, epilogue=replace(operation.epilogue, activation=epilogue.activation)

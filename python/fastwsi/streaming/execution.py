@@ -13,7 +13,7 @@ from fastwsi.streaming.buffers import GradientRows, Kind, Rows
 from fastwsi.streaming.graph import IMAGE, Graph, Span
 from fastwsi.streaming.operations import Norm, Operand, Setting
 from fastwsi.streaming.places import Place, place_of
-from fastwsi.streaming.row_layout import layout_of
+from fastwsi.streaming.row_layout import layout_of, share_memory
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
 from fastwsi.streaming.sums import Sums
@@ -138,7 +138,7 @@ class Run:
         gradients: dict[int, torch.Tensor] | None = None,
         sums: Sequence[Sums] = (),
         image_gradient: Sink | None = None,
-        wanted: tuple[Wanted, Wanted] = ({}, {}),
+        wanted: tuple[Wanted, Wanted] | None = None,
     ) -> None:
         self._graph, self._work, self._numbers, self._read = graph, work, numbers, read
         self._rows, self._columns, self._band = rows, columns, band
@@ -235,11 +235,10 @@ class Run:
         )
         for i, part in zip(core, found, strict=True):
             if part is not None and self._wanting[stage.inputs[i]]:
-                self._add(
-                    stage.inputs[i], place, i, part, owned=part is not gradient or not epilogue.residual
-                )
+                owned = not (epilogue.residual and share_memory(part, gradient))
+                self._add(stage.inputs[i], place, i, part, owned=owned)
         if epilogue.residual and self._wanting[stage.inputs[-1]]:
-            shared = any(part is gradient for part in found)
+            shared = any(part is not None and share_memory(part, gradient) for part in found)
             self._add(stage.inputs[-1], place, len(stage.inputs) - 1, gradient, owned=not shared)
         if index in self._states:
             self._states[index].drop(action.stop)
@@ -295,17 +294,11 @@ class Run:
         if map_ not in self._given_gradients:
             return found
         (top, bottom), (left, right) = place.rows, place.columns
-        (first, end), (start, stop) = (
-            (max(own[0], ask[0]), min(own[1], ask[1]))
-            for own, ask in zip(
-                (place.rows, place.columns),
-                (
-                    axis.get(map_, own)
-                    for axis, own in zip(self._wanted, (place.rows, place.columns), strict=True)
-                ),
-                strict=True,
-            )
-        )
+        first, end, start, stop = top, bottom, left, right
+        if self._wanted is not None:
+            rows, columns = (axis.get(map_, (0, 0)) for axis in self._wanted)
+            first, end = max(top, rows[0]), min(bottom, rows[1])
+            start, stop = max(left, columns[0]), min(right, columns[1])
         if first >= end or start >= stop:
             return found
         given = self._given_gradients[map_][:, :, first:end, start:stop]

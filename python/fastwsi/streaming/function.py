@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import layout_of_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from fastwsi.streaming.background import Skipping
@@ -183,10 +184,7 @@ def _backward(
     progress = call.told("backward", plan.rows_to_read(skipping=skip is not None))
     for region in plan.regions(skipping=skip is not None):
         rows, columns = plan.layout.spans(region)
-        wanted = (
-            plan.layout.down.wanted(region.top, region.bottom),
-            plan.layout.across.wanted(region.left, region.right),
-        )
+        wanted = plan.layout.wanted(region)
         Run(
             graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
         )(progress)  # fmt: skip
@@ -199,30 +197,34 @@ def _backward(
         }
         rows, columns = layout.spans(layout.whole)
         Run(graph, work, rows, columns, plan.band, numbers, call.read_background, mini, summed, sums)()
-    return _finished(numbers, plan, sums)
+    return _finished(numbers, plan, work, sums)
 
 
 def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | None]:
     """Return where the image's gradient goes: the caller's sink, and a tensor where autograd wants one."""
-    if not wanted:
-        return None, call.image_gradient
     tensor = call.image.tensor
-    assert tensor is not None
-    whole = torch.zeros_like(tensor)
+    whole = torch.zeros_like(tensor) if wanted and tensor is not None else None
+    if whole is None and call.image_gradient is None:
+        return None, None
 
     def sink(top: int, left: int, part: torch.Tensor) -> None:
-        whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
+        if whole is not None:  # windows overlap
+            whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
         if call.image_gradient is not None:
             call.image_gradient(top, left, part)
 
     return whole, sink
 
 
-def _finished(numbers: Numbers, plan: Plan, sums: Sequence[Sums]) -> dict[Operand, torch.Tensor]:
+def _finished(numbers: Numbers, plan: Plan, work: Pass, sums: Sequence[Sums]) -> dict[Operand, torch.Tensor]:
     """Return the gradients of all operands that want one, in their dtypes."""
     found: dict[Operand, torch.Tensor] = {}
     for stage, of_stage in zip(plan.graph.stages, sums, strict=True):
         for name, gradient in stage.operation.finish(numbers.tensors, of_stage).items():
             if numbers.tensors[name].requires_grad:
                 found[name] = gradient if name not in found else found[name] + gradient
+    for index in work.active:  # through which no gradient came: what they gave was only cropped away
+        for name in plan.graph.stages[index].operation.operands:
+            if numbers.tensors[name].requires_grad and name not in found:
+                found[name] = torch.zeros_like(numbers.tensors[name])
     return {name: gradient.to(numbers.tensors[name].dtype) for name, gradient in found.items()}

@@ -109,9 +109,11 @@ def needed(graph: Graph, sizes_: Sequence[int], wanted: dict[int, tuple[int, int
         stage = graph.stages[index]
         for reach, source in zip(stage.operation.reaches, stage.inputs, strict=True):
             first, end = clip(reach[axis].first(start), reach[axis].end(stop - 1), sizes_[source])
-            if first < end:
-                starts[source] = min(starts[source], first)
-                stops[source] = max(stops[source], end)
+            if first >= end:  # all in padding: one place, from which a slab of none can be taken
+                first = min(first, sizes_[source] - 1)
+                end = first + 1
+            starts[source] = min(starts[source], first)
+            stops[source] = max(stops[source], end)
     return [
         Span(min(start, stop), stop, size) for start, stop, size in zip(starts, stops, sizes_, strict=True)
     ]

@@ -43,7 +43,8 @@ class Local(Operation):
 
     def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels of the output."""
-        return inputs[0] if self.gains is None else self.gains(inputs, shape)
+        read = [given for given, core in zip(inputs, self.core, strict=True) if core]
+        return read[0] if self.gains is None else self.gains(read, shape)
 
     def prepare(self, tensors: dict[Operand, torch.Tensor], setting: Setting) -> Any:  # noqa: ARG002
         """Return the operands."""

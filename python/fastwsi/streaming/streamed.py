@@ -192,13 +192,15 @@ class Streamed(torch.nn.Module):
 
     def _adopt(self, trunk: torch.nn.Module) -> None:
         """Register a network's parts under their own names."""
-        parameters = dict(trunk.named_parameters(recurse=False))
-        buffers = dict(trunk.named_buffers(recurse=False))
+        # All names, of a part that has two as well: checkpoints have both.
+        children = {k: v for k, v in trunk.named_modules(remove_duplicate=False) if k and "." not in k}
+        parameters = dict(trunk.named_parameters(recurse=False, remove_duplicate=False))
+        buffers = dict(trunk.named_buffers(recurse=False, remove_duplicate=False))
         saved = trunk.state_dict()
-        for name in [*dict(trunk.named_children()), *parameters, *buffers]:
+        for name in [*children, *parameters, *buffers]:
             if hasattr(self, name):
                 raise ValueError(f"trunk: got a part named {name!r}, which Streamed has a use for; rename it")
-        for name, child in trunk.named_children():
+        for name, child in children.items():
             self.add_module(name, child)
         for name, parameter in parameters.items():
             self.register_parameter(name, parameter)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SAME = (torch.nn.Identity, torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.AlphaDropout)
 _SAME_FUNCTIONS = (F.dropout, F.dropout1d, F.dropout2d, F.alpha_dropout)
-_SAME_METHODS = ("contiguous", "clone", "float_", "requires_grad_")
+_SAME_METHODS = ("contiguous", "clone")
 
 
 class Unstreamable(TypeError):  # noqa: N818  (what it is, rather than that it is an error)
@@ -93,23 +93,30 @@ def trace(graph: fx.Graph, root: torch.nn.Module) -> Trace:
     """
     found = Trace()
     values: dict[fx.Node, Any] = {}
+    owners: dict[fx.Node, fx.Node] = {}  # those of one owner are one tensor
     for node in graph.nodes:
         if node.op == "placeholder":
             if values:
                 raise Unstreamable("trunk: got more than one input, expected the image alone")
-            values[node] = Map(0)
+            values[node], owners[node] = Map(0), node
         elif node.op == "get_attr":
-            values[node] = Const(str(node.target))
+            values[node], owners[node] = Const(str(node.target)), node
         elif node.op == "output":
             found.returned = _resolved(node.args[0], values)
         else:
-            _call(node, root, values, found)
+            _call(node, root, values, owners, found)
     if not any(isinstance(map_, Map) for map_ in _maps_in(found.returned)):
         raise Unstreamable("trunk: it returns no map, expected a tensor or several")
     return found
 
 
-def _call(node: fx.Node, root: torch.nn.Module, values: dict[fx.Node, Any], found: Trace) -> None:
+def _call(
+    node: fx.Node,
+    root: torch.nn.Module,
+    values: dict[fx.Node, Any],
+    owners: dict[fx.Node, fx.Node],
+    found: Trace,
+) -> None:
     target: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
     path = str(node.target) if node.op == "call_module" else _scope(node)
     args, kwargs = _resolved(node.args, values), _resolved(node.kwargs, values)
@@ -120,16 +127,23 @@ def _call(node: fx.Node, root: torch.nn.Module, values: dict[fx.Node, Any], foun
         or target in _SAME_FUNCTIONS
         or (node.op == "call_method" and target in _SAME_METHODS)
     ):
-        values[node] = args[0] if args else kwargs["input"]
+        source = _first(node)
+        values[node] = values[source]
+        owners[node] = node if target == "clone" else owners[source]
         return
     call = Call(path, target, args, kwargs, Map(len(found.calls) + 1))
     found.calls.append(call)
-    values[node] = call.output
+    values[node], owners[node] = call.output, node
     if _in_place(node, target, kwargs):
-        overwritten = args[0] if args else kwargs["input"]
-        for other, value in values.items():
-            if value == overwritten:
+        owner = owners[node] = owners[_first(node)]
+        for other in values:
+            if owners[other] is owner:
                 values[other] = call.output
+
+
+def _first(node: fx.Node) -> Any:
+    """Return the map that an operation is called on."""
+    return node.args[0] if node.args else node.kwargs["input"]
 
 
 def _in_place(node: fx.Node, target: Any, kwargs: dict[str, Any]) -> bool:
@@ -137,13 +151,11 @@ def _in_place(node: fx.Node, target: Any, kwargs: dict[str, Any]) -> bool:
     if node.op == "call_module":
         return bool(getattr(target, "inplace", False))
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
-    if node.op == "call_method":
-        return name.endswith("_") and not name.endswith("__")
+    if name.endswith("_") and not name.endswith("__"):
+        return True
     positional = target in (F.relu, F.relu6, F.silu, F.hardswish) and len(node.args) > 1 and node.args[1]
     slope = target is F.leaky_relu and len(node.args) > 2 and node.args[2]
-    return bool(
-        kwargs.get("inplace") or positional or slope or name in ("iadd", "imul", "isub", "itruediv", "relu_")
-    )
+    return bool(kwargs.get("inplace") or positional or slope or name in ("iadd", "imul", "isub", "itruediv"))
 
 
 def _check_hooks(module: torch.nn.Module, path: str) -> None:
@@ -167,8 +179,8 @@ def _scope(node: fx.Node) -> str:
 def _resolved(value: Any, values: dict[fx.Node, Any]) -> Any:
     if isinstance(value, fx.Node):
         return values[value]
-    if isinstance(value, (tuple, list)):
-        return type(value)(_resolved(each, values) for each in value)
+    if isinstance(value, (tuple, list)):  # torch.fx has a list of its own
+        return (tuple if isinstance(value, tuple) else list)(_resolved(each, values) for each in value)
     if isinstance(value, dict):
         return {key: _resolved(each, values) for key, each in value.items()}
     return value

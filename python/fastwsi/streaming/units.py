@@ -177,10 +177,18 @@ class Layout:
 
     def spans(self, region: Region) -> tuple[list[Span], list[Span]]:
         """Return what of each map's rows and columns the outputs in a region need."""
+        down, across = self.wanted(region)
         return (
-            graphs.needed(self.graph, self.down.sizes, self.down.wanted(region.top, region.bottom), 0),
-            graphs.needed(self.graph, self.across.sizes, self.across.wanted(region.left, region.right), 1),
+            graphs.needed(self.graph, self.down.sizes, down, 0),
+            graphs.needed(self.graph, self.across.sizes, across, 1),
         )
+
+    def wanted(self, region: Region) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
+        """Return the rows and the columns of the outputs in a region, of those that have both there."""
+        down = self.down.wanted(region.top, region.bottom)
+        across = self.across.wanted(region.left, region.right)
+        both = down.keys() & across.keys()
+        return {map_: down[map_] for map_ in both}, {map_: across[map_] for map_ in both}
 
     def windows(self, region: Region, columns: int) -> list[Region]:
         """Return a region cut into upright pieces at most so many cells wide, as even as can be."""
