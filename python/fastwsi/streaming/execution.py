@@ -20,7 +20,7 @@ from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import receptive_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 _TELLING = 4
@@ -111,7 +111,7 @@ class Run:
         Rows of the image that are read at a time.
     numbers : Numbers
     read : callable
-        Gives rows and columns of the image.
+        Is given all boxes of the image that will be read, and gives them one by one.
     outputs : Outputs
         Written in a forward pass, read in a backward one.
     gradients : dict of int to tensor, optional
@@ -133,17 +133,21 @@ class Run:
         columns: Sequence[Span],
         band: int,
         numbers: Numbers,
-        read: Callable[[Box], torch.Tensor],
+        read: Callable[[Sequence[Box]], Iterator[torch.Tensor]],
         outputs: Outputs,
         gradients: dict[int, torch.Tensor] | None = None,
         sums: Sequence[Sums] = (),
         image_gradient: Sink | None = None,
         wanted: tuple[Wanted, Wanted] | None = None,
     ) -> None:
-        self._graph, self._work, self._numbers, self._read = graph, work, numbers, read
+        self._graph, self._work, self._numbers = graph, work, numbers
         self._rows, self._columns, self._band = rows, columns, band
         self._outputs, self._given_gradients, self._sums = outputs, gradients or {}, sums
         self._image_gradient, self._wanted = image_gradient, wanted
+        image = rows[IMAGE]
+        across = columns[IMAGE].start, columns[IMAGE].stop
+        boxes = [Box(y, min(y + band, image.stop), *across) for y in range(image.start, image.stop, band)]
+        self._bands = read(boxes)
         capacities = capacities_of(graph, work, rows, band)
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
         self._held = held_maps(graph, work)
@@ -169,9 +173,8 @@ class Run:
             if progress is not None and isinstance(action, Feed):
                 progress(action.stop - action.start)
 
-    def _feed(self, action: Feed) -> None:
-        across = self._columns[IMAGE]
-        part = self._last_image = self._read(Box(action.start, action.stop, across.start, across.stop))
+    def _feed(self, _: Feed) -> None:
+        part = self._last_image = next(self._bands)
         self._maps[IMAGE].append(part.shape[2], self._kind(part)).copy_(part)
 
     def _forward(self, action: Forward) -> None:

@@ -15,6 +15,7 @@ from fastwsi.streaming.execution import Numbers, Outputs, Run, Sink
 from fastwsi.streaming.operations import Operand, Setting
 from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Box
+from fastwsi.streaming.staging import on_device
 from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import layout_of_image
 
@@ -52,18 +53,18 @@ class Call:
         on = bool(self.autocast.get("enabled"))
         return Setting(self.autocast["dtype"] if on else None, self.layout, gradients)
 
-    def read(self, box: Box) -> torch.Tensor:
-        """Return rows and columns of the image."""
-        part = self.image.read(box, self.dtype, self.device, self.layout)
-        if self.witness is not None:
-            self.witness.see(box.top, box.left, part)
-        return part
+    def read(self, boxes: Sequence[Box]) -> Iterator[torch.Tensor]:
+        """Give rows and columns of the image as the network's input, box by box."""
+        for box, pixels in zip(boxes, on_device(self.image.pixels, boxes, self.device), strict=True):
+            part = self.image.scaled(pixels, self.dtype, self.device, self.layout)
+            if self.witness is not None:
+                self.witness.see(box.top, box.left, part)
+            yield part
 
-    def read_background(self, box: Box) -> torch.Tensor:
-        """Return rows and columns of the image of background alone."""
-        return self.image.fill(
-            box.bottom - box.top, box.right - box.left, self.dtype, self.device, self.layout
-        )
+    def read_background(self, boxes: Sequence[Box]) -> Iterator[torch.Tensor]:
+        """Give as many rows and columns of background alone."""
+        for box in boxes:
+            yield self.image.scaled(self.image.background_pixels(box), self.dtype, self.device, self.layout)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
