@@ -10,12 +10,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.streaming import row_kernels
 from fastwsi.streaming.buffers import GradientRows, Kind, Rows
-from fastwsi.streaming.graph import IMAGE, Graph, Span
+from fastwsi.streaming.graph import IMAGE, Graph, place_of
 from fastwsi.streaming.operations import Norm, Operand, Setting
-from fastwsi.streaming.places import Place, place_of
+from fastwsi.streaming.places import Place
 from fastwsi.streaming.row_layout import layout_of, share_memory
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
+from fastwsi.streaming.spans import Span
 from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import receptive_field
 

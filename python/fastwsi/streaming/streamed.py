@@ -42,6 +42,12 @@ class Streamed(torch.nn.Module):
     other, and checkpoints of the network load. Batch norm and dropout compute as in evaluation, whatever
     ``train()`` says, since statistics of the whole image are not known in its first band.
 
+    How exact: in float64 to rounding. In float32 features have the bits of the whole image where torch
+    computes a band and the whole image with the same code. It does for convolutions larger than 1 x 1 by
+    oneDNN; it may choose otherwise for 1 x 1 convolutions, for tiny maps, and on GPUs, and then bands differ
+    from the whole image as two correct orders of summation do. Weights in channels-last layout are computed
+    with in that layout, as torch would.
+
     Parameters
     ----------
     trunk : torch.nn.Module
