@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import math
 from copy import deepcopy
@@ -108,8 +107,6 @@ def streamed(model: nn.Module, spec: Spec) -> Contender:
     stream = Streamed(trunk, spec.rows, mean=subject.MEAN, std=subject.STD)
     if not spec.skipping:
         return Contender(stream, parameters_of(model), estimate=estimate_of(stream))
-    if "background" not in inspect.signature(stream.forward).parameters:
-        raise UnavailableError("fastwsi.Streamed takes no background yet")
 
     def forward(image: Any) -> torch.Tensor:
         mask = subject.background_mask(*image.shape[:2])
@@ -119,10 +116,9 @@ def streamed(model: nn.Module, spec: Spec) -> Contender:
     return Contender(forward, parameters_of(model))
 
 
-def estimate_of(stream: Any) -> Callable[[int, int], int] | None:
+def estimate_of(stream: Any) -> Callable[[int, int], int]:
     """Return what tells the peak that a step is expected to need, in bytes, of (height, width)."""
-    found: Callable[[int, int], int] | None = getattr(stream, "peak_bytes", None)
-    return found
+    return lambda height, width: stream.explain(height, width).training_memory
 
 
 def lightstream(model: nn.Module, spec: Spec) -> Contender:
