@@ -43,7 +43,7 @@ def error(found, expected):
     """How far a tensor is off, relative to the norm of the right one; absolute where that is zero."""
     off = (found.double() - expected.double()).norm()
     norm = expected.double().norm()
-    return float(off / norm) if norm > 0 else float(off)
+    return float((off / norm if norm > 0 else off).detach())
 
 
 def check(trunk, image, rows, *, of_image=True, limit=EXACT, stream=None):

@@ -199,4 +199,5 @@ def _implicit(size: int, before: int, after: int, span: int, stride: int, output
 
 def _onednn() -> bool:
     """Whether torch may use oneDNN."""
-    return bool(torch.backends.mkldnn.is_available()) and bool(torch.backends.mkldnn.enabled)  # type: ignore[no-untyped-call]
+    there = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return there and bool(torch.backends.mkldnn.enabled)

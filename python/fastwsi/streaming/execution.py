@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch.nn import functional as F  # noqa: N812
 
 from fastwsi.streaming import row_kernels
 from fastwsi.streaming.buffers import GradientRows, Kind, Rows
-from fastwsi.streaming.graph import IMAGE, Graph, Span
+from fastwsi.streaming.graph import IMAGE, Graph, place_of
 from fastwsi.streaming.operations import Norm, Operand, Setting
-from fastwsi.streaming.places import Place, place_of
+from fastwsi.streaming.places import Place
 from fastwsi.streaming.row_layout import layout_of, share_memory
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
+from fastwsi.streaming.spans import Span
 from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import receptive_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 _TELLING = 4
 """After how many times band and receptive field a pass goes on as it went."""
+
+Sink: TypeAlias = "Callable[[int, int, torch.Tensor], None]"
+"""Takes the image's gradient in parts: (first row, first column, part). Where parts overlap they add up."""
 
 Wanted = dict[int, tuple[int, int]]
 """Places [start, stop) of outputs along an axis, by map."""
@@ -108,7 +112,7 @@ class Run:
         Rows of the image that are read at a time.
     numbers : Numbers
     read : callable
-        Gives rows and columns of the image.
+        Is given all boxes of the image that will be read, and gives them one by one.
     outputs : Outputs
         Written in a forward pass, read in a backward one.
     gradients : dict of int to tensor, optional
@@ -116,7 +120,7 @@ class Run:
     sums : sequence of Sums, optional
         One for each stage, to which a backward pass adds.
     image_gradient : callable, optional
-        Is given (first row, gradient of rows of the image) from top to bottom.
+        Is given (first row, first column, gradient) of rows of the image, from top to bottom.
     wanted : (dict, dict), optional
         Rows and columns of each output whose gradients are meant: others may be computed for what they lead
         to.
@@ -130,17 +134,21 @@ class Run:
         columns: Sequence[Span],
         band: int,
         numbers: Numbers,
-        read: Callable[[Box], torch.Tensor],
+        read: Callable[[Sequence[Box]], Iterator[torch.Tensor]],
         outputs: Outputs,
         gradients: dict[int, torch.Tensor] | None = None,
         sums: Sequence[Sums] = (),
-        image_gradient: Callable[[int, torch.Tensor], None] | None = None,
+        image_gradient: Sink | None = None,
         wanted: tuple[Wanted, Wanted] | None = None,
     ) -> None:
-        self._graph, self._work, self._numbers, self._read = graph, work, numbers, read
+        self._graph, self._work, self._numbers = graph, work, numbers
         self._rows, self._columns, self._band = rows, columns, band
         self._outputs, self._given_gradients, self._sums = outputs, gradients or {}, sums
         self._image_gradient, self._wanted = image_gradient, wanted
+        image = rows[IMAGE]
+        across = columns[IMAGE].start, columns[IMAGE].stop
+        boxes = [Box(y, min(y + band, image.stop), *across) for y in range(image.start, image.stop, band)]
+        self._bands = read(boxes)
         capacities = capacities_of(graph, work, rows, band)
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
         self._held = held_maps(graph, work)
@@ -166,9 +174,8 @@ class Run:
             if progress is not None and isinstance(action, Feed):
                 progress(action.stop - action.start)
 
-    def _feed(self, action: Feed) -> None:
-        across = self._columns[IMAGE]
-        part = self._last_image = self._read(Box(action.start, action.stop, across.start, across.stop))
+    def _feed(self, _: Feed) -> None:
+        part = self._last_image = next(self._bands)
         self._maps[IMAGE].append(part.shape[2], self._kind(part)).copy_(part)
 
     def _forward(self, action: Forward) -> None:
@@ -253,7 +260,7 @@ class Run:
             part = self._last_image.new_zeros(1).expand(
                 *self._last_image.shape[:2], action.stop - action.start, across.length
             )
-        self._image_gradient(action.start, part)
+        self._image_gradient(action.start, self._columns[IMAGE].start, part)
 
     def _place(self, index: int, start: int, stop: int) -> Place:
         return place_of(self._graph.stages[index], start, stop, self._rows, self._columns, index + 1)

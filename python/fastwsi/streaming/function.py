@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from fastwsi.streaming.background import gathered, spread
-from fastwsi.streaming.execution import Numbers, Outputs, Run
-from fastwsi.streaming.graph import IMAGE
+from fastwsi.streaming.execution import Numbers, Outputs, Run, Sink
 from fastwsi.streaming.operations import Operand, Setting
 from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Box
+from fastwsi.streaming.staging import on_device
 from fastwsi.streaming.sums import Sums
 from fastwsi.streaming.units import layout_of_image
 
@@ -41,7 +40,7 @@ class Call:
     dtype: torch.dtype
     device: torch.device
     witness: Witness | None = None
-    image_gradient: Callable[[int, torch.Tensor], None] | None = None
+    image_gradient: Sink | None = None
     progress: Callable[[str, int, int], None] | None = None
     autocast: dict[str, Any] = field(default_factory=dict)
 
@@ -54,18 +53,18 @@ class Call:
         on = bool(self.autocast.get("enabled"))
         return Setting(self.autocast["dtype"] if on else None, self.layout, gradients)
 
-    def read(self, box: Box) -> torch.Tensor:
-        """Return rows and columns of the image."""
-        part = self.image.read(box, self.dtype, self.device, self.layout)
-        if self.witness is not None:
-            self.witness.see(box.top, box.left, part)
-        return part
+    def read(self, boxes: Sequence[Box]) -> Iterator[torch.Tensor]:
+        """Give rows and columns of the image as the network's input, box by box."""
+        for box, pixels in zip(boxes, on_device(self.image.pixels, boxes, self.device), strict=True):
+            part = self.image.scaled(pixels, self.dtype, self.device, self.layout)
+            if self.witness is not None:
+                self.witness.see(box.top, box.left, part)
+            yield part
 
-    def read_background(self, box: Box) -> torch.Tensor:
-        """Return rows and columns of the image of background alone."""
-        return self.image.fill(
-            box.bottom - box.top, box.right - box.left, self.dtype, self.device, self.layout
-        )
+    def read_background(self, boxes: Sequence[Box]) -> Iterator[torch.Tensor]:
+        """Give as many rows and columns of background alone."""
+        for box in boxes:
+            yield self.image.scaled(self.image.background_pixels(box), self.dtype, self.device, self.layout)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -99,20 +98,15 @@ class Stream(torch.autograd.Function):
         ctx: Any, call: Call, _: torch.Tensor | None, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
-        if call.image_gradient is not None and len(call.plan.regions(skipping=False)) > 1:
-            raise ValueError(
-                "image_gradient: got an image too wide for the memory given, which is cut into windows, "
-                "expected more memory, since rows are handed out whole"
-            )
         with torch.no_grad(), call.under_autocast(), call.shown():
-            outputs = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
+            outputs, mini = _forward(call, {k: v.detach() for k, v in zip(call.names, tensors, strict=True)})
         found = tuple(outputs.tensors[map_] for map_ in call.plan.graph.outputs)
         # A map that is returned twice must be two tensors for autograd.
         distinct = tuple(
             tensor.clone() if any(tensor is other for other in found[:i]) else tensor
             for i, tensor in enumerate(found)
         )
-        ctx.call = call
+        ctx.call, ctx.mini = call, mini
         ctx.addresses = [tensor.data_ptr() for tensor in tensors]
         ctx.save_for_backward(*tensors, *distinct)
         ctx.set_materialize_grads(False)
@@ -140,11 +134,12 @@ class Stream(torch.autograd.Function):
         of_image, sink = _image_sink(call, ctx.needs_input_grad[1])
         with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = Outputs({}, dict(zip(call.plan.graph.outputs, maps, strict=True)))
-            result = _backward(call, found, outputs, given, sink)
+            result = _backward(call, found, outputs, ctx.mini, given, sink)
         return (None, of_image, *(result.get(name) for name in call.names))
 
 
-def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> Outputs:
+def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> tuple[Outputs, Outputs | None]:
+    """Return the outputs, and those of the image of background alone."""
     plan = call.plan
     numbers = Numbers(plan.graph, tensors, call.image.channels, call.setting(gradients=False))
     outputs = Outputs({map_: plan.layout.size(map_) for map_ in plan.graph.outputs})
@@ -153,12 +148,13 @@ def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> Outputs:
     for region in plan.regions(skipping=True):
         rows, columns = plan.layout.spans(region)
         Run(plan.graph, work, rows, columns, plan.band, numbers, call.read, outputs)(progress)
+    mini = None
     if plan.skipping is not None:
         mini = _miniature(call, numbers, plan.skipping, work)
         for map_ in plan.graph.outputs:
             outputs.part(map_, (0, 0), (0, 0), mini.tensors[map_])
         spread(plan.skipping, plan.layout, outputs.tensors, mini.tensors)
-    return outputs
+    return outputs, mini
 
 
 def _miniature(call: Call, numbers: Numbers, skip: Skipping, work: Pass) -> Outputs:
@@ -175,6 +171,7 @@ def _backward(
     call: Call,
     tensors: dict[Operand, torch.Tensor],
     outputs: Outputs,
+    mini: Outputs | None,
     gradients: dict[int, torch.Tensor],
     sink: Sink | None,
 ) -> dict[Operand, torch.Tensor]:
@@ -189,12 +186,11 @@ def _backward(
     for region in plan.regions(skipping=skip is not None):
         rows, columns = plan.layout.spans(region)
         wanted = plan.layout.wanted(region)
-        send = None if sink is None else partial(sink, columns[IMAGE].start)
         Run(
-            graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, send, wanted
+            graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
         )(progress)  # fmt: skip
     if skip is not None:
-        mini = _miniature(call, numbers, skip, forward_pass(graph))
+        assert mini is not None
         layout = layout_of_image(graph, skip.miniature.height, skip.miniature.width)
         summed = {
             map_: gathered(skip, plan.layout, map_, gradient, mini.tensors[map_].shape)
@@ -205,23 +201,18 @@ def _backward(
     return _finished(numbers, plan, work, sums)
 
 
-Sink = Callable[[int, int, torch.Tensor], None]
-"""Is given (first column, first row, gradient of a part of the image)."""
-
-
 def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | None]:
-    """Return where the image's gradient goes: to the caller's sink, a tensor where autograd wants one."""
+    """Return where the image's gradient goes: the caller's sink, and a tensor where autograd wants one."""
     tensor = call.image.tensor
     whole = torch.zeros_like(tensor) if wanted and tensor is not None else None
     if whole is None and call.image_gradient is None:
         return None, None
 
-    def sink(left: int, top: int, part: torch.Tensor) -> None:
+    def sink(top: int, left: int, part: torch.Tensor) -> None:
         if whole is not None:  # windows overlap
             whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
         if call.image_gradient is not None:
-            rest = call.image.width - left - part.shape[3]
-            call.image_gradient(top, torch.nn.functional.pad(part, (left, rest)) if left or rest else part)
+            call.image_gradient(top, left, part)
 
     return whole, sink
 

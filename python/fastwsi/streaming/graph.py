@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastwsi.streaming.places import Place, slice_of
+from fastwsi.streaming.spans import Span, clip
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,31 +37,6 @@ class Graph:
     def maps(self) -> int:
         """How many maps there are, the image among them."""
         return len(self.stages) + 1
-
-
-@dataclass(frozen=True)
-class Span:
-    """Places [start, stop) along one axis of a map that has ``size`` of them.
-
-    Examples
-    --------
-    >>> Span(2, 5, 8).length
-    3
-    """
-
-    start: int
-    stop: int
-    size: int
-
-    @property
-    def length(self) -> int:
-        """How many places."""
-        return self.stop - self.start
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is all of the axis."""
-        return self.start == 0 and self.stop == self.size
 
 
 class GeometryError(ValueError):
@@ -119,13 +97,21 @@ def needed(graph: Graph, sizes_: Sequence[int], wanted: dict[int, tuple[int, int
     ]
 
 
-def clip(first: int, end: int, size: int) -> tuple[int, int]:
-    """Return what of [first, end) lies in [0, size), empty at the nearer edge where nothing does.
-
-    Examples
-    --------
-    >>> clip(-3, 4, 9), clip(-3, -1, 9)
-    ((0, 4), (0, 0))
-    """
-    start = min(max(first, 0), size)
-    return start, min(max(end, start), size)
+def place_of(
+    stage: Stage, start: int, stop: int, rows: Sequence[Span], columns: Sequence[Span], map_: int
+) -> Place:
+    """Return where rows [start, stop) of a stage's map come from."""
+    across = columns[map_]
+    reaches, sources = stage.operation.reaches, stage.inputs
+    return Place(
+        (start, stop),
+        (across.start, across.stop),
+        tuple(
+            slice_of(reach[0], start, stop, rows[s].size) for reach, s in zip(reaches, sources, strict=True)
+        ),
+        tuple(
+            slice_of(reach[1], across.start, across.stop, columns[s].size)
+            for reach, s in zip(reaches, sources, strict=True)
+        ),
+        tuple((rows[s].size, columns[s].size) for s in sources),
+    )

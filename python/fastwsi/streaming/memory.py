@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from fastwsi.streaming.buffers import storage_after_append, storage_after_drop
 from fastwsi.streaming.convolution import Convolution
 from fastwsi.streaming.execution import capacities_of, held_maps
-from fastwsi.streaming.graph import IMAGE, Graph, Span, clip
+from fastwsi.streaming.graph import IMAGE, Graph
 from fastwsi.streaming.local import Local
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
+from fastwsi.streaming.spans import Span, clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

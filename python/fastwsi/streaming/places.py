@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from fastwsi.streaming.graph import Span, Stage, clip
+from fastwsi.streaming.spans import clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,26 +57,6 @@ class Place:
     row_slices: tuple[Slice, ...]
     column_slices: tuple[Slice, ...]
     full: tuple[tuple[int, int], ...]
-
-
-def place_of(
-    stage: Stage, start: int, stop: int, rows: Sequence[Span], columns: Sequence[Span], map_: int
-) -> Place:
-    """Return where rows [start, stop) of a stage's map come from."""
-    across = columns[map_]
-    reaches, sources = stage.operation.reaches, stage.inputs
-    return Place(
-        (start, stop),
-        (across.start, across.stop),
-        tuple(
-            slice_of(reach[0], start, stop, rows[s].size) for reach, s in zip(reaches, sources, strict=True)
-        ),
-        tuple(
-            slice_of(reach[1], across.start, across.stop, columns[s].size)
-            for reach, s in zip(reaches, sources, strict=True)
-        ),
-        tuple((rows[s].size, columns[s].size) for s in sources),
-    )
 
 
 def pads_of(place: Place, position: int) -> tuple[int, int, int, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastwsi.streaming.graph import IMAGE, Graph, Span
+from fastwsi.streaming.graph import IMAGE, Graph
+from fastwsi.streaming.spans import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

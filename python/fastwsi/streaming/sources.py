@@ -73,32 +73,30 @@ class Scale:
                 )
 
     def __call__(
-        self, images: Any, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
+        self, pixels: torch.Tensor, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
     ) -> torch.Tensor:
-        """Return uint8 or float images (N, rows, columns, C) as (N, C, rows, columns) of a dtype."""
-        if _arrays.dtype_name(images) != "uint8":
-            given = (
-                images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-            )
-            return given.to(device, dtype).permute(0, 3, 1, 2)
+        """Return uint8 or float pixels (N, rows, columns, C) as (N, C, rows, columns) of a dtype."""
+        pixels = pixels.to(device)
+        if pixels.dtype != torch.uint8:
+            return pixels.to(dtype).permute(0, 3, 1, 2)
         if self.mean is None or self.std is None:
             raise TypeError(
-                "image: got uint8 without mean and std; Streamed(trunk, mean=..., std=...) says how "
-                "bytes become the "
-                "network's input: (x / 255 - mean) / std"
+                "image: got uint8 without mean and std; Streamed(trunk, mean=..., std=...) says how bytes "
+                "become the network's input: (x / 255 - mean) / std"
             )
-        if dtype == torch.float32 and images.shape[3] == 3:
-            channels_last = layout == torch.channels_last
-            given = torch.as_tensor(images).to(device)
+        if len(self.mean) not in (1, pixels.shape[3]):
+            raise ValueError(
+                f"mean, std: got {len(self.mean)} values for {pixels.shape[3]} channels, expected as many"
+            )
+        if dtype == torch.float32 and pixels.shape[3] == len(self.mean) == 3:
+            last = layout == torch.channels_last
             found: torch.Tensor = augment_patches(
-                given, mean=self.mean, std=self.std, layout="NHWC" if channels_last else "NCHW"
+                pixels, mean=self.mean, std=self.std, layout="NHWC" if last else "NCHW"
             )
-            return found.permute(0, 3, 1, 2) if channels_last else found
-        values = torch.as_tensor(np.asarray(images) if not isinstance(images, torch.Tensor) else images)
-        values = values.to(device).permute(0, 3, 1, 2).to(dtype) / 255
+            return found.permute(0, 3, 1, 2) if last else found
         mean = torch.tensor(self.mean, dtype=dtype, device=device)[:, None, None]
         std = torch.tensor(self.std, dtype=dtype, device=device)[:, None, None]
-        return (values - mean) / std
+        return (pixels.permute(0, 3, 1, 2).to(dtype) / 255 - mean) / std
 
 
 class Image:
@@ -114,7 +112,7 @@ class Image:
 
     def __init__(self, given: Any, scale: Scale, background: Any = None) -> None:
         self._given, self._scale = given, scale
-        self._read: Callable[[Box, torch.dtype, torch.device, torch.memory_format], torch.Tensor]
+        self._read: Callable[[Box], torch.Tensor]
         self.background: Background | None = None
         if isinstance(given, torch.Tensor) and given.is_floating_point():
             if given.dim() != 4:
@@ -163,60 +161,51 @@ class Image:
             self._given if isinstance(self._given, torch.Tensor) and self._given.is_floating_point() else None
         )
 
-    def read(
-        self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
-    ) -> torch.Tensor:
-        """Return rows and columns as (N, C, rows, columns)."""
-        return self._read(box, dtype, device, layout)
+    def pixels(self, box: Box) -> torch.Tensor:
+        """Return rows and columns as they are, painted: (N, rows, columns, C), where the image is."""
+        part = self._read(box)
+        return part if self.background is None else self.background.paint(part, box.top, box.left)
 
-    def fill(
-        self, height: int, width: int, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
-    ) -> torch.Tensor:
-        """Return so many rows and columns of painted background."""
+    def background_pixels(self, box: Box) -> torch.Tensor:
+        """Return as many rows and columns of background alone."""
         assert self.background is not None
-        kind = torch.uint8 if self._bytes() else dtype
+        kind = torch.uint8 if self._bytes() else torch.float64
         value = torch.tensor(self.background.value, dtype=kind)
-        return self._scale(
-            value.expand(self.images, height, width, self.channels).contiguous(), dtype, device, layout
-        )
+        rows, columns = box.bottom - box.top, box.right - box.left
+        return value.expand(self.images, rows, columns, self.channels).contiguous()
 
-    def _painted(self, part: Any, top: int, left: int) -> Any:
-        """Return (N, rows, columns, C) pixels with their background painted."""
-        if self.background is None:
-            return part
-        return self.background.paint(
-            part if isinstance(part, torch.Tensor) else torch.from_numpy(part), top, left
-        )
-
-    def _of_tensor(
-        self, box: Box, dtype: torch.dtype, device: torch.device, _: torch.memory_format
+    def scaled(
+        self, pixels: torch.Tensor, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
     ) -> torch.Tensor:
-        part = self._given.detach()[:, :, box.top : box.bottom, box.left : box.right].to(device, dtype)
-        painted: torch.Tensor = self._painted(part.permute(0, 2, 3, 1), box.top, box.left)
-        return painted.permute(0, 3, 1, 2)
+        """Return pixels as the network's input, (N, C, rows, columns)."""
+        return self._scale(pixels, dtype, device, layout)
 
-    def _of_array(
-        self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
-    ) -> torch.Tensor:
+    def _of_tensor(self, box: Box) -> torch.Tensor:
+        part: torch.Tensor = self._given.detach()[:, :, box.top : box.bottom, box.left : box.right]
+        return part.permute(0, 2, 3, 1)
+
+    def _of_array(self, box: Box) -> torch.Tensor:
         part = self._given[..., box.top : box.bottom, box.left : box.right, :]
-        part = part if isinstance(part, torch.Tensor) else np.ascontiguousarray(part)
-        part = part if part.ndim == 4 else part[None]
-        return self._scale(self._painted(part, box.top, box.left), dtype, device, layout)
+        return _batch(part)
 
-    def _of_source(
-        self, box: Box, dtype: torch.dtype, device: torch.device, layout: torch.memory_format
-    ) -> torch.Tensor:
+    def _of_source(self, box: Box) -> torch.Tensor:
         part = self._given.rows(box.top, box.bottom)
         if not isinstance(part, torch.Tensor):
             part = np.asarray(part)
-        if tuple(part.shape) != (box.bottom - box.top, self.width, self.channels):
+        wanted = (box.bottom - box.top, self.width, self.channels)
+        if tuple(part.shape) != wanted:
             raise ValueError(
-                f"image: its rows({box.top}, {box.bottom}) gave shape {tuple(part.shape)}, expected "
-                f"{(box.bottom - box.top, self.width, self.channels)}"
+                f"image: its rows({box.top}, {box.bottom}) gave shape {tuple(part.shape)}, expected {wanted}"
             )
-        part = part[None, :, box.left : box.right]
-        part = part if isinstance(part, torch.Tensor) else np.ascontiguousarray(part)
-        return self._scale(self._painted(part, box.top, box.left), dtype, device, layout)
+        return _batch(part[:, box.left : box.right])
+
+
+def _batch(part: Any) -> torch.Tensor:
+    """Return (rows, columns, C) or (N, rows, columns, C) as a tensor of the second kind."""
+    if not isinstance(part, torch.Tensor):
+        part = torch.from_numpy(np.array(part) if not part.flags.writeable else np.ascontiguousarray(part))
+    tensor: torch.Tensor = part
+    return tensor if tensor.dim() == 4 else tensor[None]
 
 
 class Witness:

@@ -42,6 +42,12 @@ class Streamed(torch.nn.Module):
     other, and checkpoints of the network load. Batch norm and dropout compute as in evaluation, whatever
     ``train()`` says, since statistics of the whole image are not known in its first band.
 
+    How exact: in float64 to rounding. In float32 features have the bits of the whole image where torch
+    computes a band and the whole image with the same code. It does for convolutions larger than 1 x 1 by
+    oneDNN; it may choose otherwise for 1 x 1 convolutions, for tiny maps, and on GPUs, and then bands differ
+    from the whole image as two correct orders of summation do. Weights in channels-last layout are computed
+    with in that layout, as torch would.
+
     Parameters
     ----------
     trunk : torch.nn.Module
@@ -109,7 +115,7 @@ class Streamed(torch.nn.Module):
         image: Any,
         *,
         background: Any = None,
-        image_gradient: Callable[[int, torch.Tensor], None] | None = None,
+        image_gradient: Callable[[int, int, torch.Tensor], None] | None = None,
     ) -> Any:
         """Return what the network returns for an image.
 
@@ -125,8 +131,10 @@ class Streamed(torch.nn.Module):
             True. What sees nothing but background is not computed, but known, exactly, from a small image
             of background. By default the image's own attribute of that name, if it has one.
         image_gradient : callable, optional
-            In the backward pass called with (first row, gradient (N, C, rows, W)) from top to bottom: for
-            images whose gradient does not fit in memory. Background is not skipped then.
+            For images whose gradient does not fit in memory: called in the backward pass with (first row,
+            first column, gradient of shape (N, C, rows, columns)) from top to bottom, and from window to
+            window where the image is cut into some; those overlap, and their gradients add up. Background
+            is not skipped then.
 
         Returns
         -------

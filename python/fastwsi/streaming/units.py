@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fastwsi.streaming.graph import Graph, Span
+    from fastwsi.streaming.graph import Graph
     from fastwsi.streaming.reach import Reach
+    from fastwsi.streaming.spans import Span
 
 _COARSE = 64
 """Pixels of a side of a cell, at least."""
