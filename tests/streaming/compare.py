@@ -25,7 +25,7 @@ def probes(outputs, seed=0):
 
 
 def results(network, image, trunk, *, of_image=True):
-    """Outputs, and the gradients of a loss by name: those of the trunk's parameters, and the image's as "image"."""
+    """Outputs, and the gradients of a loss by name: those of parameters, and the image's as "image"."""
     leaf = image.clone().requires_grad_(of_image)
     outputs = flat(network(leaf * 1.0 if network is trunk else leaf))  # lest it is written to
     named = {name: each for name, each in trunk.named_parameters() if each.requires_grad}

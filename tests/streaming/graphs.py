@@ -26,7 +26,7 @@ MOST = 48
 
 
 class Step(NamedTuple):
-    """One operation: what kind, which maps (counted from the last), and numbers that it makes its settings of."""
+    """One operation: what kind, which maps (counted from the last), and numbers that make its settings."""
 
     kind: str
     first: int = 0
@@ -77,18 +77,14 @@ class RandomTrunk(nn.Module):
         values = [x]
         for op in self.ops:
             given = [values[source] for source in op.sources]
-            values.append(
-                op.function(*given) if op.layer is None else op.function(self.get(op.layer), *given)
-            )
+            layer = [] if op.layer is None else [getattr(self, op.layer)]
+            values.append(op.function(*layer, *given))
         found = [values[number] for number in self.outputs]
         if self.container == "tensor":
             return found[0]
         if self.container == "dict":
             return {f"map{i}": value for i, value in enumerate(found)}
         return found if self.container == "list" else tuple(found)
-
-    def get(self, name):
-        return getattr(self, name)
 
 
 @dataclass
@@ -98,8 +94,8 @@ class Builder:
     trunk: RandomTrunk
     maps: list[torch.Tensor]
     tied: set[int] = field(default_factory=set)
-    """Maps that may hold equal values whose last bits differ by the order of summation: max pooling them has no
-    one gradient."""
+    """Maps that may hold equal values whose last bits differ by the order of summation: the gradient of their
+    maximum is not defined."""
     read: set[int] = field(default_factory=set)
     writable: set[int] = field(default_factory=set)
     """Maps that may be overwritten: nobody has read them, and their gradient does not need them."""
@@ -122,6 +118,10 @@ class Builder:
         except (RuntimeError, ValueError):
             return None
         if not 0 < value.shape[2] <= MOST or not 0 < value.shape[3] <= MOST:
+            return None
+        if (
+            not value.isfinite().all()
+        ):  # a spread window without a cell, for whose gradient torch writes anywhere
             return None
         if layer is not None:
             self.trunk.add_module(op.layer, layer)
@@ -203,9 +203,8 @@ def _average(build, step, x):
 
 
 def _dense(build, step, x):
-    build.add(
-        [x], _call, fastwsi.nn.DensePool2d((1 + step.a % 5, 1 + step.b % 5), (1 + step.c % 3, 1 + step.d % 3))
-    )
+    window, stride = (1 + step.a % 5, 1 + step.b % 5), (1 + step.c % 3, 1 + step.d % 3)
+    build.add([x], _call, fastwsi.nn.DensePool2d(window, stride))
 
 
 def _norm(build, step, x):
@@ -226,32 +225,45 @@ def _activate(build, step, x):
     kind = step.a % 14
     channels = build.maps[x].shape[1]
     layers = [
-        nn.ReLU(inplace), nn.ReLU6(inplace), nn.LeakyReLU(0.2, inplace), nn.LeakyReLU(-0.1, False),
-        nn.SiLU(inplace), nn.GELU(), nn.Hardswish(inplace), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.PReLU(channels),
-        nn.ELU(0.7, inplace), nn.Hardtanh(-0.5, 0.7), nn.Softplus(),
-    ]  # fmt: skip
+        nn.ReLU(inplace),
+        nn.ReLU6(inplace),
+        nn.LeakyReLU(0.2, inplace),
+        nn.LeakyReLU(-0.1),
+        nn.SiLU(inplace),
+        nn.GELU(),
+        nn.Hardswish(inplace),
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.PReLU(),
+        nn.PReLU(channels),
+        nn.ELU(0.7, inplace),
+        nn.Hardtanh(-0.5, 0.7),
+        nn.Softplus(),
+    ]
     functions = [
-        lambda m: F.relu(m, inplace), lambda m: F.relu6(m, inplace=inplace),
-        lambda m: F.leaky_relu(m, 0.2, inplace), lambda m: F.leaky_relu(m, -0.1),
-        lambda m: F.silu(m, inplace=inplace), lambda m: F.gelu(m, approximate="tanh"), lambda m: F.hardswish(m),
-        lambda m: m.sigmoid_() if inplace else m.sigmoid(), lambda m: torch.tanh_(m) if inplace else torch.tanh(m),
-        lambda m: m.relu_() if inplace else m.relu(), lambda m: torch.relu_(m) if inplace else torch.relu(m),
+        lambda m: F.relu(m, inplace),
+        lambda m: F.relu6(m, inplace=inplace),
+        lambda m: F.leaky_relu(m, 0.2, inplace),
+        lambda m: F.leaky_relu(m, -0.1),
+        lambda m: F.silu(m, inplace=inplace),
+        lambda m: F.gelu(m, approximate="tanh"),
+        lambda m: F.hardswish(m, inplace),
+        lambda m: m.sigmoid_() if inplace else m.sigmoid(),
+        lambda m: torch.tanh_(m) if inplace else torch.tanh(m),
+        lambda m: m.relu_() if inplace else m.relu(),
+        lambda m: torch.relu_(m) if inplace else torch.relu(m),
         lambda m: F.leaky_relu_(m, 0.3) if inplace else F.leaky_relu(input=m, negative_slope=0.3),
-        F.mish, F.hardsigmoid,
-    ]  # fmt: skip
+        F.mish,
+        F.hardsigmoid,
+    ]
     if step.c % 3 == 2:
-        writes = inplace and kind in {0, 1, 2, 4, 7, 8, 9, 10, 11}
+        writes = inplace and kind in {0, 1, 2, 4, 6, 7, 8, 9, 10, 11}
         build.add([x], functions[kind], overwrites=writes, saves=True)
     else:
         if kind in {9, 10}:
             nn.init.uniform_(layers[kind].weight, -0.5, 1.2)
-        build.add(
-            [x],
-            _call,
-            layers[kind],
-            overwrites=inplace and getattr(layers[kind], "inplace", False),
-            saves=True,
-        )
+        writes = inplace and getattr(layers[kind], "inplace", False)
+        build.add([x], _call, layers[kind], overwrites=writes, saves=True)
 
 
 def _fitted(build, x, like, step):
@@ -381,9 +393,8 @@ def build(program):
     """(trunk, image) of a program, in float64."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(program.seed)
-        image = torch.randn(
-            program.batch, program.channels, program.height, program.width, dtype=torch.float64
-        )
+        shape = program.batch, program.channels, program.height, program.width
+        image = torch.randn(shape, dtype=torch.float64)
         builder = Builder(RandomTrunk(program.channels), [image])
         for step in program.steps:
             KINDS[step.kind](builder, step, builder.number(step.first))
@@ -401,7 +412,7 @@ def build(program):
 
 @contextmanager
 def fine(window):
-    """While it lasts, images are cut into cells as small as can be, and gone through so many of them at a time."""
+    """While it lasts, images are cut into the smallest cells, and gone through so many of them at a time."""
 
     def plan(*args):
         found = plan_for(*args)

@@ -1,4 +1,4 @@
-"""Small networks of every kind that is streamed, with random weights and batch norms that are far from neutral."""
+"""Small networks of every kind that is streamed, with random weights and batch norms far from neutral."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -63,6 +64,25 @@ def split(model: torch.nn.Module, at: str) -> tuple[fx.GraphModule, fx.GraphModu
     )
 
 
+class _Proxy(fx.Proxy):
+    """A tensor to come, whose ``x += y`` stays in place.
+
+    torch.fx takes it for ``x = x + y``, after which other names of x keep its old values.
+    """
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+
 class ModuleTracer(fx.Tracer):
     """Traces a network and remembers what one module returned; torch's modules and our own stay whole."""
 
@@ -70,6 +90,10 @@ class ModuleTracer(fx.Tracer):
         super().__init__()
         self._watched = watched
         self.outputs: list[Any] = []
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Return what stands for a node's value."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
         """Tell whether a module is traced as one call."""
