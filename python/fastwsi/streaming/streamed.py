@@ -107,6 +107,11 @@ class Streamed(torch.nn.Module):
         self._check_source = check_source
         self._progress = progress
         self._symbolic = symbolic_graph(trunk)
+        for (
+            node
+        ) in self._symbolic.nodes:  # tensors that are no parameter or buffer, of a forward's own lines too
+            if node.op == "get_attr" and "." not in node.target and not hasattr(self, node.target):
+                self.register_buffer(node.target, getattr(trunk, node.target), persistent=False)
         self._stages()
 
     @outside_graphs
