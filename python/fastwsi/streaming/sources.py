@@ -227,7 +227,7 @@ class Witness:
 
     def see(self, top: int, left: int, part: torch.Tensor) -> None:
         """Look at rows from ``top`` on, and columns from ``left`` on."""
-        array = part.detach().cpu().numpy()
+        array = part.detach().cpu().contiguous().view(torch.uint8).numpy()  # bytes: numpy has no bfloat16
         for row in range(array.shape[2]):
             found = zlib.crc32(np.ascontiguousarray(array[:, :, row]).tobytes())
             if self._sums.setdefault((top + row, left, part.shape[3]), found) != found:
