@@ -67,7 +67,7 @@ def test_no_tensor_of_wide_networks_is_off_by_more_than_twice_the_whole_image(ne
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", list(networks.SMALL))
 def test_errors_of_narrow_networks(name, layout):
-    """A norm of eight numbers, or one ReLU that flips, says little: gradients are held to the rule together."""
+    """A norm of eight numbers, or one ReLU that flips, says little: gradients obey the rule together."""
     height, width = networks.size_for(name, 75, 58)
     found = errors(networks.SMALL[name], height, width, layout, 16, seeds=3)
     off = {key: pair for key, pair in found.items() if "output" in key and pair[0] > 2 * pair[1]}
