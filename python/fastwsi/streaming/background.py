@@ -53,6 +53,16 @@ class Background:
         painted[torch.from_numpy(part).to(images.device).expand(images.shape[:3])] = value
         return painted
 
+    def clear(self, gradient: torch.Tensor) -> None:
+        """Make the gradient (N, C, height, width) of painted pixels zero: nothing depends on them."""
+        step, width = self.downsample, gradient.shape[3]
+        columns = np.arange(width) // step
+        masks = self.mask if self.mask.ndim == 3 else self.mask[None]
+        for cell in range(masks.shape[1]):
+            rows = gradient[:, :, cell * step : (cell + 1) * step]
+            painted = torch.from_numpy(masks[:, cell][:, columns]).to(gradient.device)
+            rows.masked_fill_(painted[:, None, None], 0.0)
+
 
 def background_of(
     given: Any, images: int, channels: int, height: int, width: int, *, uint8: bool

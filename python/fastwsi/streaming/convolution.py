@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from fastwsi.streaming.operations import Operand, Operation, Setting
+from fastwsi.streaming.operations import Operand, Operation, Setting, Trained
 from fastwsi.streaming.places import Place, padded, pads_of, unpadded
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastwsi.streaming.sums import Sums
 
 Pair = tuple[int, int]
+_PRODUCTS = "products"  # no operand: those have a weight's or a bias's name
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Prepared:
     backward_weight: torch.Tensor
     pinned: bool
     trained: bool
+    centre: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,18 @@ class Convolution(Operation):
         """Weight and bias."""
         return self.weight, self.bias
 
-    def keeps_inputs(self, trained: bool) -> bool:
-        """For the weight's gradient, from which the norm's is had as well."""
-        return trained
+    def keeps_inputs(self, trained: Trained) -> bool:
+        """Keep them for the weight's gradient."""
+        return self.weight in trained
+
+    def keeps_state(self, trained: Trained) -> bool:
+        """Keep the convolution's output for the gradient of the norm's weight.
+
+        That gradient follows from the weight's as well, without an output kept, and in float64 it would do.
+        In float32 it cancels where a channel's mean is large beside its deviation.
+        """
+        norm = self.epilogue.norm
+        return norm is not None and norm.weight in trained
 
     def expects(self, shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels that the input must have."""
@@ -88,7 +99,10 @@ class Convolution(Operation):
         # Which backend torch takes hangs on the size of what it is given. oneDNN's is that of a large image,
         # and is taken for every slab of it.
         pinned = weight.device.type == "cpu" and dtype == torch.float32 and _onednn()
-        return Prepared(weight, bias, scaled, pinned, self._trained(tensors))
+        trained = frozenset(name for name in self.operands if tensors[name].requires_grad)
+        norm = self.epilogue.norm
+        centre = None if norm is None or not self.keeps_state(trained) else tensors[norm.mean][:, None, None]
+        return Prepared(weight, bias, scaled, pinned, self.weight in trained, centre)
 
     def forward(
         self, slabs: Sequence[torch.Tensor], place: Place, prepared: Prepared
@@ -97,10 +111,13 @@ class Convolution(Operation):
         slab, padding, _ = self._slab(slabs[0].to(prepared.weight.dtype), place)
         weight, bias = prepared.weight, prepared.bias
         if prepared.pinned:
-            convolve = torch.ops.aten.mkldnn_convolution
-            return convolve(slab, weight, bias, padding, self.stride, self.dilation, self.groups), None
-        with torch.autocast(slab.device.type, enabled=False):
-            return F.conv2d(slab, weight, bias, self.stride, padding, self.dilation, self.groups), None
+            found = torch.ops.aten.mkldnn_convolution(
+                slab, weight, bias, padding, self.stride, self.dilation, self.groups
+            )
+        else:
+            with torch.autocast(slab.device.type, enabled=False):
+                found = F.conv2d(slab, weight, bias, self.stride, padding, self.dilation, self.groups)
+        return found, found
 
     def backward(
         self,
@@ -110,9 +127,14 @@ class Convolution(Operation):
         prepared: Prepared,
         wanted: Sequence[bool],
         sums: Sums,
-        state: Any,  # noqa: ARG002
+        state: Any,
     ) -> list[torch.Tensor | None]:
         """Return the gradient of the slab; add those of the weight."""
+        if prepared.centre is not None:
+            away = state.to(prepared.centre.dtype) - prepared.centre
+            sums.add(_PRODUCTS, (away * gradient).sum((0, 2, 3), dtype=torch.float64))
+        if not (prepared.trained or wanted[0]):
+            return [None]
         given = slabs[0]
         slab, padding, around = self._slab(given.to(prepared.weight.dtype), place)
         of_slab, of_weight, _ = torch.ops.aten.convolution_backward(
@@ -137,35 +159,25 @@ class Convolution(Operation):
     def finish(self, tensors: dict[Operand, torch.Tensor], sums: Sums) -> dict[Operand, torch.Tensor]:
         """Return the gradients of weight, bias and batch norm.
 
-        With g the gradient of the norm's output: what was summed is g's product with the input, G, which is
-        the weight's gradient but for the norm's scale. The norm's weight needs the sum of g times the
-        convolution's output, which is the inner product of G and the weight: no output is kept for it, and
-        none divided by.
+        With g the gradient of the norm's output: sums hold g's product with the input, which is the weight's
+        gradient but for the norm's scale; g itself; and its product with the convolution's output less its
+        mean, which is the gradient of the norm's weight but for the deviation. Nothing is divided by a weight.
         """
         found: dict[Operand, torch.Tensor] = {}
-        norm, raw, channels = self.epilogue.norm, sums.get(self.weight), sums.channels
+        norm, raw, channels, products = (
+            self.epilogue.norm, sums.get(self.weight), sums.channels, sums.get(_PRODUCTS)
+        )  # fmt: skip
         if raw is not None:
-            scale = 1.0 if norm is None else self._scale(tensors)[:, None, None, None]
-            found[self.weight] = raw if norm is None else (raw.double() * scale).to(raw.dtype)
+            found[self.weight] = raw
+            if norm is not None:
+                found[self.weight] = (raw.double() * self._scale(tensors)[:, None, None, None]).to(raw.dtype)
         if channels is not None and self.bias is not None:
             found[self.bias] = channels if norm is None else channels * self._scale(tensors)
-        if norm is None:
-            return found
-        if channels is not None and norm.bias is not None:
+        if norm is not None and channels is not None and norm.bias is not None:
             found[norm.bias] = channels
-        if channels is not None and raw is not None and norm.weight is not None:
-            offset = -tensors[norm.mean].double()
-            if self.bias is not None:
-                offset = offset + tensors[self.bias].double()
-            products = (raw.double() * tensors[self.weight].double()).sum((1, 2, 3))
-            found[norm.weight] = (products + offset * channels) * self._inverse_deviation(tensors)
+        if norm is not None and products is not None and norm.weight is not None:
+            found[norm.weight] = products * self._inverse_deviation(tensors)
         return found
-
-    def _trained(self, tensors: dict[Operand, torch.Tensor]) -> bool:
-        """Whether the weight's gradient is needed, for itself or for the norm's weight."""
-        norm = self.epilogue.norm
-        names = [self.weight] if norm is None or norm.weight is None else [self.weight, norm.weight]
-        return any(tensors[name].requires_grad for name in names)
 
     def _inverse_deviation(self, tensors: dict[Operand, torch.Tensor]) -> torch.Tensor:
         norm = self.epilogue.norm

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from fastwsi.streaming import row_kernels
 from fastwsi.streaming.buffers import GradientRows, Kind, Rows
 from fastwsi.streaming.graph import IMAGE, Graph, place_of
-from fastwsi.streaming.operations import Norm, Operand, Setting
+from fastwsi.streaming.operations import Norm, Operand, Setting, Trained
 from fastwsi.streaming.places import Place
 from fastwsi.streaming.row_layout import layout_of, share_memory
 from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
@@ -53,9 +53,7 @@ class Numbers:
         self.setting = setting
         self.prepared = [stage.operation.prepare(tensors, setting) for stage in graph.stages]
         self.terms = [self._terms(stage.operation.epilogue.norm) for stage in graph.stages]
-        self.trained = [
-            any(tensors[name].requires_grad for name in stage.operation.operands) for stage in graph.stages
-        ]
+        self.trained = trained_of(graph, tensors)
         # Of stages whose channel sums someone wants: biases and the norm's weights.
         self.sums_channels = [
             any(tensors[name].requires_grad for name in stage.operation.operands if tensors[name].dim() == 1)
@@ -153,9 +151,7 @@ class Run:
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
         self._held = held_maps(graph, work)
         self._states: dict[int, Rows] = {
-            index: Rows(rows[index + 1].start, capacities[index + 1])
-            for index in work.active
-            if graph.stages[index].operation.keeps_state
+            index: Rows(rows[index + 1].start, capacities[index + 1]) for index in work.keeps_state
         }
         self._gradients = [GradientRows(span.start) for span in rows]
         self._wanting = wanting(graph, numbers.trained, work.image_gradient)
@@ -337,6 +333,14 @@ class Run:
         assert norm is not None
         weight, bias, mean, variance = self._numbers.of(norm)
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=norm.epsilon)
+
+
+def trained_of(graph: Graph, tensors: dict[Operand, torch.Tensor]) -> list[Trained]:
+    """Return of each stage the operands that want a gradient."""
+    return [
+        frozenset(name for name in stage.operation.operands if tensors[name].requires_grad)
+        for stage in graph.stages
+    ]
 
 
 def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], band: int) -> list[int]:

@@ -46,7 +46,11 @@ class Call:
 
     def under_autocast(self) -> AbstractContextManager[Any]:
         """Return the state of autocast that the call was made in."""
-        return torch.autocast(**self.autocast) if self.autocast else nullcontext()
+        if self.autocast:
+            return torch.autocast(**self.autocast)
+        if torch.amp.is_autocast_available(self.device.type):
+            return torch.autocast(self.device.type, enabled=False)
+        return nullcontext()
 
     def setting(self, *, gradients: bool) -> Setting:
         """Return how its passes compute."""
@@ -56,10 +60,9 @@ class Call:
     def read(self, boxes: Sequence[Box]) -> Iterator[torch.Tensor]:
         """Give rows and columns of the image as the network's input, box by box."""
         for box, pixels in zip(boxes, on_device(self.image.pixels, boxes, self.device), strict=True):
-            part = self.image.scaled(pixels, self.dtype, self.device, self.layout)
             if self.witness is not None:
-                self.witness.see(box.top, box.left, part)
-            yield part
+                self.witness.see(box.top, box.left, pixels)
+            yield self.image.scaled(pixels, self.dtype, self.device, self.layout)
 
     def read_background(self, boxes: Sequence[Box]) -> Iterator[torch.Tensor]:
         """Give as many rows and columns of background alone."""
@@ -95,7 +98,7 @@ class Stream(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, call: Call, _: torch.Tensor | None, *tensors: torch.Tensor
+        ctx: Any, call: Call, _: torch.Tensor | None, __: torch.Tensor | None, *tensors: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return the trunk's outputs."""
         with torch.no_grad(), call.under_autocast(), call.shown():
@@ -108,7 +111,11 @@ class Stream(torch.autograd.Function):
         )
         ctx.call, ctx.mini = call, mini
         ctx.addresses = [tensor.data_ptr() for tensor in tensors]
-        ctx.save_for_backward(*tensors, *distinct)
+        ctx.version = call.image.version
+        asked = dict(zip(call.names, ctx.needs_input_grad[3:], strict=True))
+        read = _outputs_read(call, asked)
+        pairs = zip(call.plan.graph.outputs, distinct, strict=True)
+        ctx.save_for_backward(*tensors, *(tensor if map_ in read else None for map_, tensor in pairs))
         ctx.set_materialize_grads(False)
         return distinct
 
@@ -122,11 +129,15 @@ class Stream(torch.autograd.Function):
         for name, tensor, address in zip(call.names, tensors, ctx.addresses, strict=True):
             if tensor.data_ptr() != address:
                 raise RuntimeError(f"{name}: it was changed between the forward and the backward pass")
+        if call.image.version != ctx.version:
+            raise RuntimeError(
+                "image: it was changed between the forward and the backward pass, which reads it again"
+            )
         given: dict[int, torch.Tensor] = {}
         for map_, gradient in zip(call.plan.graph.outputs, gradients, strict=True):
             if gradient is not None:
                 given[map_] = gradient if map_ not in given else given[map_] + gradient
-        asked = dict(zip(call.names, ctx.needs_input_grad[2:], strict=True))
+        asked = dict(zip(call.names, ctx.needs_input_grad[3:], strict=True))
         found = {
             name: tensor.detach().requires_grad_(asked[name] and tensor.is_floating_point())
             for name, tensor in zip(call.names, tensors, strict=True)
@@ -135,7 +146,20 @@ class Stream(torch.autograd.Function):
         with torch.no_grad(), call.under_autocast(), call.shown():
             outputs = Outputs({}, dict(zip(call.plan.graph.outputs, maps, strict=True)))
             result = _backward(call, found, outputs, ctx.mini, given, sink)
-        return (None, of_image, *(result.get(name) for name in call.names))
+        if of_image is not None and call.image.background is not None:
+            call.image.background.clear(of_image)
+        return (None, of_image, None, *(result.get(name) for name in call.names))
+
+
+def _outputs_read(call: Call, asked: dict[Operand, bool]) -> set[int]:
+    """Return the outputs that a backward pass reads; others may be overwritten by what follows."""
+    graph = call.plan.graph
+    trained = [frozenset(name for name in stage.operation.operands if asked[name]) for stage in graph.stages]
+    work = backward_pass(graph, trained, image_gradient=True, outputs=frozenset(graph.outputs))
+    read = {index + 1 for index in work.keeps_output}
+    for index in work.runs | work.keeps_inputs:
+        read.update(graph.stages[index].inputs)
+    return read
 
 
 def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> tuple[Outputs, Outputs | None]:
@@ -162,8 +186,9 @@ def _miniature(call: Call, numbers: Numbers, skip: Skipping, work: Pass) -> Outp
     graph = call.plan.graph
     layout = layout_of_image(graph, skip.miniature.height, skip.miniature.width)
     outputs = Outputs({map_: layout.size(map_) for map_ in graph.outputs})
-    rows, columns = layout.spans(layout.whole)
-    Run(graph, work, rows, columns, call.plan.band, numbers, call.read_background, outputs)()
+    for region in layout.windows(layout.whole, call.plan.window):
+        rows, columns = layout.spans(region)
+        Run(graph, work, rows, columns, call.plan.band, numbers, call.read_background, outputs)()
     return outputs
 
 
@@ -196,8 +221,13 @@ def _backward(
             map_: gathered(skip, plan.layout, map_, gradient, mini.tensors[map_].shape)
             for map_, gradient in gradients.items()
         }
-        rows, columns = layout.spans(layout.whole)
-        Run(graph, work, rows, columns, plan.band, numbers, call.read_background, mini, summed, sums)()
+        for region in layout.windows(layout.whole, plan.window):
+            rows, columns = layout.spans(region)
+            wanted = layout.wanted(region)
+            Run(
+                graph, work, rows, columns, plan.band, numbers, call.read_background, mini, summed, sums, None,
+                wanted,
+            )()  # fmt: skip
     return _finished(numbers, plan, work, sums)
 
 
@@ -210,7 +240,8 @@ def _image_sink(call: Call, wanted: bool) -> tuple[torch.Tensor | None, Sink | N
 
     def sink(top: int, left: int, part: torch.Tensor) -> None:
         if whole is not None:  # windows overlap
-            whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] += part
+            room = whole[:, :, top : top + part.shape[2], left : left + part.shape[3]]
+            room += part.to(whole.device, whole.dtype)
         if call.image_gradient is not None:
             call.image_gradient(top, left, part)
 

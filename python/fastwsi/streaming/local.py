@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fastwsi.streaming.operations import Operand, Operation, Setting
+from fastwsi.streaming.operations import Operand, Operation, Setting, Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,9 +37,9 @@ class Local(Operation):
         """What the function takes from the trunk."""
         return self.names
 
-    def keeps_inputs(self, trained: bool) -> bool:
+    def keeps_inputs(self, trained: Trained) -> bool:
         """Unless it is linear, and no operand's gradient needs them either."""
-        return trained or not self.linear
+        return bool(trained) or not self.linear
 
     def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:
         """Return the channels of the output."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fastwsi.streaming import row_kernels
-from fastwsi.streaming.operations import Operand, Operation, Setting
+from fastwsi.streaming.operations import Operand, Operation, Setting, Trained
 from fastwsi.streaming.places import Place, pads_of
 from fastwsi.streaming.row_layout import layout_of
 
@@ -28,7 +28,13 @@ class MaxPooling(Operation):
     stride: Pair = (2, 2)
     dilation: Pair = (1, 1)
 
-    keeps_state: ClassVar[bool] = True
+    def keeps_state(self, trained: Trained) -> bool:  # noqa: ARG002
+        """Keep the winners' places."""
+        return True
+
+    def state_size(self, itemsize: int) -> int:  # noqa: ARG002
+        """Return a byte."""
+        return 1
 
     def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:  # noqa: ARG002
         """Return the channels of the output."""

@@ -17,6 +17,8 @@ from fastwsi.streaming.spans import Span, clip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastwsi.streaming.operations import Trained
+
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
           "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
 
@@ -48,7 +50,7 @@ class Price:
     images: int
     itemsize: int
     channels_last: bool
-    trained: Sequence[bool]
+    trained: Sequence[Trained]
 
     def cells(self, map_: int, width: int) -> int:
         """Return the bytes of one row of a map."""
@@ -125,8 +127,8 @@ class _Meter:
             )  # oneDNN's own layout, in and out
         elif isinstance(stage.operation, Local):
             extra += self._slab(action.stage, action.start, action.stop)
-        if stage.operation.keeps_state and action.stage in self._work.active:
-            self._total += made // self._price.itemsize
+        if action.stage in self._work.keeps_state:
+            self._total += self._state(action.stage, made)
         self.append(map_, count)
         self._note(extra)
 
@@ -147,8 +149,8 @@ class _Meter:
         low, high = self._pending[map_]
         self._note(extra + max(0, own - (high - low) * self._row[map_]))
         self.take(map_, action.stop)
-        if operation.keeps_state:
-            self._total -= own // self._price.itemsize
+        if action.stage in self._work.keeps_state:
+            self._total -= self._state(action.stage, own)
         for reach, source in zip(operation.reaches, stage.inputs, strict=True):
             if self._wanting[source]:
                 first, end = clip(
@@ -171,6 +173,11 @@ class _Meter:
         if storage != self._storage[map_]:
             self._resize(map_, storage)
             self._base[map_] = self._low[map_]
+
+    def _state(self, index: int, size: int) -> int:
+        """Return the bytes of what is kept beside so many bytes of a stage's map."""
+        item = self._price.itemsize
+        return size // item * self._graph.stages[index].operation.state_size(item)
 
     def _resize(self, map_: int, rows: int) -> None:
         self._total += (rows - self._storage[map_]) * self._row[map_]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Operand = str
 """Name of a parameter or buffer in the trunk."""
+
+
+Trained = frozenset[Operand]
+"""Those of a stage's operands that want a gradient."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,6 @@ class Operation(ABC):
     reaches: tuple[tuple[Reach, Reach], ...]
     epilogue: Epilogue = NO_EPILOGUE
 
-    keeps_state: ClassVar[bool] = False
-    """Whether gradients need what ``forward`` gives beside its output."""
-
     @property
     def core(self) -> tuple[bool, ...]:
         """For each input, whether the core reads it."""
@@ -98,9 +99,17 @@ class Operation(ABC):
         """Tensors of the trunk that the core works with."""
         return ()
 
-    def keeps_inputs(self, trained: bool) -> bool:  # noqa: ARG002  (others look at it)
-        """Whether gradients need what the core reads, given whether any of its operands wants one."""
+    def keeps_inputs(self, trained: Trained) -> bool:  # noqa: ARG002  (others look at it)
+        """Whether gradients need what the core reads, given the operands that want one."""
         return False
+
+    def keeps_state(self, trained: Trained) -> bool:  # noqa: ARG002
+        """Whether gradients need what ``forward`` gives beside its output."""
+        return False
+
+    def state_size(self, itemsize: int) -> int:
+        """Return the bytes of that for each cell of the output, given those of a number."""
+        return itemsize
 
     @abstractmethod
     def channels(self, inputs: Sequence[int], shape: Callable[[Operand], Sequence[int]]) -> int:

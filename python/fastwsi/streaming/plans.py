@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -80,20 +81,22 @@ def plan_within(
         Where nothing fits; the message says what would.
     """
     wide = plan_for(graph, height, width, _BANDS[0])
-    least: int | None = None
     count = wide.layout.across.count
     windows = [count]
     while windows[-1] > 1:
         windows.append(-(-windows[-1] // 2))
-    for window in windows:
-        for band in _BANDS:
-            plan = replace(wide, band=min(band, max(1, height)), window=window)
-            needed = fixed + max(memory_of(plan, work, price) for work in works)
-            if needed <= budget:
-                return plan
-            least = needed if least is None else min(least, needed)
-    assert least is not None
+
+    def needed(plan: Plan) -> int:
+        return fixed + max(memory_of(plan, work, price) for work in works)
+
+    bands = sorted({min(band, max(1, height)) for band in _BANDS}, reverse=True)
+    least = needed(replace(wide, band=bands[-1], window=1))
+    for window in windows if least <= budget else ():
+        # The lowest bands tell whether the width fits at all; then the highest that fit.
+        if needed(replace(wide, band=bands[-1], window=window)) <= budget:
+            plans = [replace(wide, band=band, window=window) for band in bands]
+            return next(plan for plan in plans if needed(plan) <= budget)
     raise ValueError(
         f"memory: got {budget / 2**20:.0f} MiB for an image of {height} x {width}, expected at least "
-        f"{least / 2**20:.0f} MiB, {fixed / 2**20:.0f} of them for outputs, their gradients and weights"
+        f"{math.ceil(least / 2**20)} MiB, {fixed / 2**20:.0f} for outputs, their gradients and weights"
     )

@@ -11,6 +11,8 @@ from fastwsi.streaming.spans import Span
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fastwsi.streaming.operations import Trained
+
 
 class Feed(NamedTuple):
     """Read rows of the image."""
@@ -57,8 +59,8 @@ class Pass:
     """What one pass over the image computes, and what it keeps for gradients.
 
     ``runs``: stages that are computed. ``given``: maps that need not be, since they are there. ``active``:
-    stages through which gradients flow; ``keeps_inputs`` and ``keeps_output``: those among them that need
-    what they read or gave.
+    stages through which gradients flow; ``keeps_inputs``, ``keeps_output`` and ``keeps_state``: those
+    among them that need what they read, gave or noted.
     """
 
     runs: frozenset[int]
@@ -66,6 +68,7 @@ class Pass:
     active: frozenset[int] = frozenset()
     keeps_inputs: frozenset[int] = frozenset()
     keeps_output: frozenset[int] = frozenset()
+    keeps_state: frozenset[int] = frozenset()
     image_gradient: bool = False
 
 
@@ -75,15 +78,15 @@ def forward_pass(graph: Graph) -> Pass:
 
 
 def backward_pass(
-    graph: Graph, trained: Sequence[bool], *, image_gradient: bool, outputs: frozenset[int]
+    graph: Graph, trained: Sequence[Trained], *, image_gradient: bool, outputs: frozenset[int]
 ) -> Pass:
     """Return the pass that computes gradients, given the maps of the trunk that were its outputs.
 
     Parameters
     ----------
     graph : Graph
-    trained : sequence of bool
-        Of each stage, whether any of its parameters wants a gradient.
+    trained : sequence of Trained
+        Of each stage, the operands that want a gradient.
     image_gradient : bool
         Whether the image does.
     outputs : frozenset of int
@@ -103,22 +106,21 @@ def backward_pass(
         kept.update(
             source for source, core in zip(stages[i].inputs, stages[i].operation.core, strict=True) if core
         )
-    kept.update(i + 1 for i in active if stages[i].operation.keeps_state)
+    keeps_state = frozenset(i for i in active if stages[i].operation.keeps_state(trained[i]))
+    kept.update(i + 1 for i in keeps_state)
     given = frozenset(graph.outputs)
-    runs = _computed_from(graph, kept, frozenset(o for o in given if not _stateful(graph, o, active)))
-    return Pass(runs, given, active, keeps_inputs, keeps_output, image_gradient and IMAGE in reached)
+    runs = _computed_from(graph, kept, frozenset(o for o in given if o - 1 not in keeps_state))
+    return Pass(
+        runs, given, active, keeps_inputs, keeps_output, keeps_state, image_gradient and IMAGE in reached
+    )  # fmt: skip
 
 
-def wanting(graph: Graph, trained: Sequence[bool], image_gradient: bool) -> list[bool]:
+def wanting(graph: Graph, trained: Sequence[Trained], image_gradient: bool) -> list[bool]:
     """Return of each map whether its gradient is of use: to parameters before it, or to the image."""
     found = [image_gradient]
     for stage, own in zip(graph.stages, trained, strict=True):
-        found.append(own or any(found[source] for source in stage.inputs))
+        found.append(bool(own) or any(found[source] for source in stage.inputs))
     return found
-
-
-def _stateful(graph: Graph, output: int, active: frozenset[int]) -> bool:
-    return output - 1 in active and graph.stages[output - 1].operation.keeps_state
 
 
 def _computed_from(graph: Graph, maps: set[int], given: frozenset[int]) -> frozenset[int]:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class RowSource(Protocol):
     """An image that gives its rows on demand: a slide's level, an augmented view, a file.
 
-    It is read from top to bottom, once for the forward pass and once for the backward pass, and must give the
-    same pixels both times.
+    It is read from top to bottom, once for the forward pass and once for the backward pass (more often
+    where the image is cut into windows), and must give the same pixels each time. Its first row is asked for before,
+    for its dtype and channels.
 
     Examples
     --------
@@ -77,8 +78,10 @@ class Scale:
     ) -> torch.Tensor:
         """Return uint8 or float pixels (N, rows, columns, C) as (N, C, rows, columns) of a dtype."""
         pixels = pixels.to(device)
-        if pixels.dtype != torch.uint8:
+        if pixels.is_floating_point():
             return pixels.to(dtype).permute(0, 3, 1, 2)
+        if pixels.dtype != torch.uint8:
+            raise TypeError(f"image: got {pixels.dtype}, expected uint8 or a floating dtype")
         if self.mean is None or self.std is None:
             raise TypeError(
                 "image: got uint8 without mean and std; Streamed(trunk, mean=..., std=...) says how bytes "
@@ -94,9 +97,10 @@ class Scale:
                 pixels, mean=self.mean, std=self.std, layout="NHWC" if last else "NCHW"
             )
             return found.permute(0, 3, 1, 2) if last else found
-        mean = torch.tensor(self.mean, dtype=dtype, device=device)[:, None, None]
-        std = torch.tensor(self.std, dtype=dtype, device=device)[:, None, None]
-        return (pixels.permute(0, 3, 1, 2).to(dtype) / 255 - mean) / std
+        wide = torch.promote_types(dtype, torch.float32)
+        mean = torch.tensor(self.mean, dtype=wide, device=device)[:, None, None]
+        std = torch.tensor(self.std, dtype=wide, device=device)[:, None, None]
+        return ((pixels.permute(0, 3, 1, 2).to(wide) / 255 - mean) / std).to(dtype)
 
 
 class Image:
@@ -120,6 +124,7 @@ class Image:
                     f"image: got a float tensor of shape {tuple(given.shape)}, expected (N, C, H, W)"
                 )
             self.images, self.channels, self.height, self.width = given.shape
+            kind = _arrays.dtype_name(given)
             self._read = self._of_tensor
         elif isinstance(given, RowSource) and not hasattr(given, "__array__") and not hasattr(given, "shape"):
             self.images, self.height, self.width = 1, int(given.height), int(given.width)
@@ -129,12 +134,14 @@ class Image:
                     f"image: its rows(0, 1) gave shape {probe.shape}, expected (1, {self.width}, channels)"
                 )
             self.channels = probe.shape[2]
+            kind = _arrays.dtype_name(probe)
             self._read = self._of_source
         elif hasattr(given, "shape") and hasattr(given, "dtype"):
             if len(given.shape) not in (3, 4):
                 raise ValueError(f"image: got shape {tuple(given.shape)}, expected (H, W, C) or (N, H, W, C)")
             self.images = given.shape[0] if len(given.shape) == 4 else 1
             self.height, self.width, self.channels = (int(size) for size in given.shape[-3:])
+            kind = _arrays.dtype_name(given)
             self._read = self._of_array
         else:
             raise TypeError(
@@ -142,17 +149,18 @@ class Image:
                 "H, W), or an object "
                 "with height, width and rows(top, bottom)"
             )
+        self._uint8 = kind == "uint8"
         if background is None:
             background = getattr(given, "background", None)
         if background is not None:
             self.background = background_of(
-                background, self.images, self.channels, self.height, self.width, uint8=self._bytes()
+                background, self.images, self.channels, self.height, self.width, uint8=self._uint8
             )
 
-    def _bytes(self) -> bool:
-        """Whether the pixels are uint8."""
-        probe = self._given if hasattr(self._given, "dtype") else self._given.rows(0, 1)
-        return _arrays.dtype_name(probe) == "uint8"
+    @property
+    def bytes(self) -> int:
+        """How much memory the image's gradient takes, where it is a float tensor."""
+        return 0 if self.tensor is None else self.tensor.numel() * self.tensor.element_size()
 
     @property
     def tensor(self) -> torch.Tensor | None:
@@ -160,6 +168,13 @@ class Image:
         return (
             self._given if isinstance(self._given, torch.Tensor) and self._given.is_floating_point() else None
         )
+
+    @property
+    def version(self) -> int | None:
+        """What changes when the image, if it is a tensor, is written to."""
+        if not isinstance(self._given, torch.Tensor) or self._given.is_inference():
+            return None
+        return self._given._version  # noqa: SLF001
 
     def pixels(self, box: Box) -> torch.Tensor:
         """Return rows and columns as they are, painted: (N, rows, columns, C), where the image is."""
@@ -169,7 +184,7 @@ class Image:
     def background_pixels(self, box: Box) -> torch.Tensor:
         """Return as many rows and columns of background alone."""
         assert self.background is not None
-        kind = torch.uint8 if self._bytes() else torch.float64
+        kind = torch.uint8 if self._uint8 else torch.float64
         value = torch.tensor(self.background.value, dtype=kind)
         rows, columns = box.bottom - box.top, box.right - box.left
         return value.expand(self.images, rows, columns, self.channels).contiguous()
@@ -209,29 +224,42 @@ def _batch(part: Any) -> torch.Tensor:
 
 
 class Witness:
-    """Remembers a checksum of each band in the first reading, and raises where a later one differs.
+    """Remembers checksums of the pixels in the first reading, and raises where a later one differs.
+
+    They are of pieces of rows between fixed columns, so that a reading in other windows can be compared.
 
     Examples
     --------
-    >>> witness = Witness()
-    >>> witness.see(0, 0, torch.zeros(1, 3, 2, 4))
-    >>> witness.see(0, 0, torch.zeros(1, 3, 2, 4))
-    >>> witness.see(0, 0, torch.ones(1, 3, 2, 4))
+    >>> witness = Witness(width=64)
+    >>> witness.see(0, 0, torch.zeros(1, 2, 64, 3))
+    >>> witness.see(0, 0, torch.zeros(1, 2, 64, 3))
+    >>> witness.see(0, 0, torch.ones(1, 2, 64, 3))
     Traceback (most recent call last):
     ...
     RuntimeError: image: row 0 changed since the first reading; a source must give the same pixels each time
     """
 
-    def __init__(self) -> None:
-        self._sums: dict[tuple[int, int, int], int] = {}
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._sums: dict[tuple[int, int], int] = {}
 
-    def see(self, top: int, left: int, part: torch.Tensor) -> None:
-        """Look at rows from ``top`` on, and columns from ``left`` on."""
-        array = part.detach().cpu().contiguous().view(torch.uint8).numpy()  # bytes: numpy has no bfloat16
-        for row in range(array.shape[2]):
-            found = zlib.crc32(np.ascontiguousarray(array[:, :, row]).tobytes())
-            if self._sums.setdefault((top + row, left, part.shape[3]), found) != found:
-                raise RuntimeError(
-                    f"image: row {top + row} changed since the first reading; a source must give the same "
-                    "pixels each time"
-                )
+    def see(self, top: int, left: int, pixels: torch.Tensor) -> None:
+        """Look at pixels (N, rows, columns, C) from row ``top`` and column ``left`` on."""
+        first, end = -(-left // _PIECE), (left + pixels.shape[2]) // _PIECE
+        if left + pixels.shape[2] == self._width:
+            end = -(-self._width // _PIECE)  # the last piece is what is left
+        pieces = [(piece, piece * _PIECE - left) for piece in range(first, end)]
+        for piece, start in pieces:
+            part = pixels.detach()[:, :, start : start + _PIECE].transpose(0, 1).cpu().contiguous()
+            values = part.view(torch.uint8).numpy()  # bytes: numpy has no bfloat16
+            for row in range(values.shape[0]):
+                found = zlib.crc32(values[row].tobytes())
+                if self._sums.setdefault((top + row, piece), found) != found:
+                    raise RuntimeError(
+                        f"image: row {top + row} changed since the first reading; a source must give the "
+                        "same pixels each time"
+                    )
+
+
+_PIECE = 64
+"""Columns of a piece of a row."""

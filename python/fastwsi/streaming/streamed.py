@@ -10,7 +10,7 @@ import torch
 from fastwsi import _numbers
 from fastwsi.kernels.graph_breaks import outside_graphs
 from fastwsi.streaming.background import skipping
-from fastwsi.streaming.execution import Numbers
+from fastwsi.streaming.execution import Numbers, trained_of
 from fastwsi.streaming.explaining import Explanation, explain
 from fastwsi.streaming.function import Call, Stream
 from fastwsi.streaming.memory import Price, bytes_of
@@ -19,7 +19,7 @@ from fastwsi.streaming.plans import Plan, memory_of, plan_for, plan_within
 from fastwsi.streaming.progress import Bar
 from fastwsi.streaming.schedule import backward_pass, forward_pass
 from fastwsi.streaming.sources import Image, Scale, Witness
-from fastwsi.streaming.tracing import Map, Trace, symbolic_graph, trace
+from fastwsi.streaming.tracing import Map, Trace, check_hooks, symbolic_graph, trace
 from fastwsi.streaming.translating import graph_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,11 @@ class Streamed(torch.nn.Module):
         super().__init__()
         if rows is not None and memory is not None:
             raise ValueError(f"rows, memory: got {rows!r} and {memory!r}, expected one of them")
+        check_hooks(trunk, "trunk")
         self._adopt(trunk)
+        for name, module in self.named_modules():
+            if module is not self:
+                check_hooks(module, name)
         self._rows = _ROWS if rows is None else _numbers.whole(rows, "rows", 1)
         self._memory = None if memory is None else bytes_of(memory)
         self._scale = Scale(mean, std)
@@ -150,7 +154,7 @@ class Streamed(torch.nn.Module):
         given = Image(image, self._scale, background)
         dtype, device = _kind_of(tensors, given)
         autocast = _autocast(device.type)
-        plan = self._plan(graph, names, tensors, given, autocast, dtype)
+        plan = self._plan(graph, names, tensors, given, autocast, dtype, sink=image_gradient is not None)
         call = Call(
             plan,
             names,
@@ -158,12 +162,14 @@ class Streamed(torch.nn.Module):
             _layout_of(tensors),
             dtype,
             device,
-            Witness() if self._check_source else None,
+            Witness(given.width) if self._check_source else None,
             image_gradient,
             Bar() if self._progress is True else self._progress or None,
             autocast,
         )
-        outputs = Stream.apply(call, given.tensor, *tensors)  # type: ignore[no-untyped-call]
+        # Something must want a gradient for the backward pass to be made, if only the caller's function does.
+        handle = None if image_gradient is None else torch.zeros((), requires_grad=True)
+        outputs = Stream.apply(call, given.tensor, handle, *tensors)  # type: ignore[no-untyped-call]
         return _filled(template.returned, iter(outputs))
 
     def explain(self, height: int, width: int, images: int = 1) -> Explanation:
@@ -220,6 +226,9 @@ class Streamed(torch.nn.Module):
 
     def _stages(self) -> tuple[Trace, Graph]:
         """Return the network's stages as they are now: modules may have been replaced, strides changed."""
+        for name, module in self.named_modules():
+            if module is not self:  # whose own hooks are called
+                check_hooks(module, name)
         found = trace(self._symbolic, self)
         return found, graph_of(found, self)
 
@@ -244,9 +253,7 @@ class Streamed(torch.nn.Module):
         numbers = Numbers(
             graph, {k: v.detach() for k, v in named.items()}, channels, Setting(None, layout, False)
         )
-        trained = [
-            any(named[name].requires_grad for name in stage.operation.operands) for stage in graph.stages
-        ]
+        trained = trained_of(graph, named)
         price = Price(numbers.channels, images, dtype.itemsize, layout == torch.channels_last, trained)
         backward = backward_pass(
             graph, trained, image_gradient=image_gradient, outputs=frozenset(graph.outputs)
@@ -261,6 +268,7 @@ class Streamed(torch.nn.Module):
         works: list[Pass],
         price: Price,
         tensors: list[torch.Tensor],
+        extra: int = 0,
     ) -> Plan:
         plan = plan_for(graph, height, width, self._rows)
         if self._memory is None:
@@ -269,7 +277,7 @@ class Streamed(torch.nn.Module):
             price.cells(map_, plan.layout.size(map_)[1]) * plan.layout.size(map_)[0]
             for map_ in set(graph.outputs)
         )
-        fixed = outputs if len(works) == 1 else 2 * outputs + _weights(tensors)
+        fixed = extra + (outputs if len(works) == 1 else 2 * outputs + _weights(tensors))
         return plan_within(graph, height, width, works, price, self._memory, fixed)
 
     def _plan(
@@ -280,15 +288,19 @@ class Streamed(torch.nn.Module):
         image: Image,
         autocast: dict[str, Any],
         dtype: torch.dtype,
+        *,
+        sink: bool,
     ) -> Plan:
+        of_image = image.tensor is not None and image.tensor.requires_grad
         forward, backward, price = self._works(
             graph, names, tensors, image.channels, image.images,
             autocast.get("dtype", dtype),
-            image_gradient=image.tensor is not None and image.tensor.requires_grad,
+            image_gradient=sink or of_image,
         )  # fmt: skip
         learns = torch.is_grad_enabled() and bool(backward.active)
         works = [forward, backward] if learns else [forward]
-        plan = self._planned(graph, image.height, image.width, works, price, tensors)
+        extra = image.bytes if of_image and len(works) > 1 else 0
+        plan = self._planned(graph, image.height, image.width, works, price, tensors, extra)
         if image.background is None:
             return plan
         skip = skipping(plan.layout, image.background, image.height, image.width)

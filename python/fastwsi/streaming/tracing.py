@@ -120,8 +120,13 @@ def _call(
     target: Any = root.get_submodule(str(node.target)) if node.op == "call_module" else node.target
     path = str(node.target) if node.op == "call_module" else _scope(node)
     args, kwargs = _resolved(node.args, values), _resolved(node.kwargs, values)
-    if node.op == "call_module":
-        _check_hooks(target, path)
+    if target in _SAME_FUNCTIONS and (
+        kwargs.get("training", args[2] if len(args) > 2 else True) is not False
+    ):
+        raise Unstreamable(
+            f"{path}: got training=True, expected training=self.training of a network in eval mode: it would "
+            "drop other cells in each pass. torch.nn.Dropout is streamed as in evaluation"
+        )
     if (
         isinstance(target, _SAME)
         or target in _SAME_FUNCTIONS
@@ -158,7 +163,8 @@ def _in_place(node: fx.Node, target: Any, kwargs: dict[str, Any]) -> bool:
     return bool(kwargs.get("inplace") or positional or slope or name in ("iadd", "imul", "isub", "itruediv"))
 
 
-def _check_hooks(module: torch.nn.Module, path: str) -> None:
+def check_hooks(module: torch.nn.Module, path: str) -> None:
+    """Raise where a module has hooks."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(module, name) for name in names):
         raise Unstreamable(
