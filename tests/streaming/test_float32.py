@@ -35,8 +35,10 @@ def test_features_have_the_bits_of_the_whole_image(network, layout, rows):
 
 
 def test_resnet50_has_the_bits_in_channels_last_on_two_threads():
-    """Elsewhere it has not: on one thread torch takes MKL for 1 x 1 convolutions of wide maps, and oneDNN, where
-    channels come first, sums their input channels in pieces that hang on the slab's size.
+    """Elsewhere it has not.
+
+    On one thread torch takes MKL for 1 x 1 convolutions of many channels; oneDNN, where channels come first,
+    sums the channels of a 1 x 1 convolution in pieces that hang on the slab's size.
     """
     trunk = networks.resnet50(dtype=torch.float32).to(memory_format=torch.channels_last)
     image = networks.image(197, 170, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
