@@ -10,14 +10,14 @@ from streaming import networks
 from streaming.compare import check
 
 
-@pytest.mark.parametrize("rows", [1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("rows", [1, 7, 64, 1000])
 @pytest.mark.parametrize("name", list(networks.SMALL))
 def test_every_band_height(name, rows):
-    height, width = networks.size_for(name, 67, 49) if rows < 7 else networks.size_for(name, 97, 57)
+    height, width = networks.size_for(name, 67, 49) if rows == 1 else networks.size_for(name, 97, 57)
     check(networks.SMALL[name](), networks.image(height, width), rows)
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 101), (91, 45), (72, 72)])
+@pytest.mark.parametrize(("height", "width"), [(64, 101), (91, 45)])
 @pytest.mark.parametrize("name", list(networks.SMALL))
 def test_every_size_and_a_batch(name, height, width):
     height, width = networks.size_for(name, height, width)

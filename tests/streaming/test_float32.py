@@ -34,6 +34,22 @@ def test_features_have_the_bits_of_the_whole_image(network, layout, rows):
         assert torch.equal(Streamed(trunk, rows=rows)(image), trunk(image))
 
 
+def test_resnet50_has_the_bits_in_channels_last_on_two_threads():
+    """Elsewhere it has not.
+
+    On one thread torch takes MKL for 1 x 1 convolutions of many channels; oneDNN, where channels come first,
+    sums the channels of a 1 x 1 convolution in pieces that hang on the slab's size.
+    """
+    trunk = networks.resnet50(dtype=torch.float32).to(memory_format=torch.channels_last)
+    image = networks.image(197, 170, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            assert torch.equal(Streamed(trunk, rows=64)(image), trunk(image))
+    finally:
+        torch.set_num_threads(1)
+
+
 def errors(build, height, width, layout, rows, seeds):
     """By tensor, the errors against float64 (streamed, whole), summed over images."""
     trunk, exact = build(dtype=torch.float32).to(memory_format=layout), build()

@@ -55,7 +55,7 @@ def agrees(program):
         check(trunk, image, program.rows, stream=Streamed(trunk, rows=program.rows))
 
 
-@settings(max_examples=4 * settings().max_examples)
+@settings(max_examples=3 * settings().max_examples)
 @given(program=programs)
 def test_random_trunks(program):
     agrees(program)

@@ -41,8 +41,9 @@ def stream_of(trunk, **more):
     return Streamed(trunk, rows=16, mean=MEAN, std=STD, **more)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "layout"), [(torch.float32, torch.channels_last), (torch.float64, torch.contiguous_format)]
+)
 @pytest.mark.parametrize("kind", ["array", "tensor", "memmap", "rows", "float rows", "strided"])
 def test_bytes_are_the_floats_that_they_stand_for(kind, dtype, layout, tmp_path):
     trunk = networks.narrow18(dtype=dtype).to(memory_format=layout)
