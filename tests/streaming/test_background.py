@@ -50,9 +50,9 @@ def pixels(monkeypatch):
     seen = [0]
     original = streaming_function.Run
 
-    def counting(graph, work, rows, columns, *rest):
+    def counting(graph, work, rows, columns, *rest, **named):
         seen[0] += rows[0].length * columns[0].length
-        return original(graph, work, rows, columns, *rest)
+        return original(graph, work, rows, columns, *rest, **named)
 
     monkeypatch.setattr(streaming_function, "Run", counting)
     return seen

@@ -161,7 +161,7 @@ class Convolution(Operation):
 
         With g the gradient of the norm's output: sums hold g's product with the input, which is the weight's
         gradient but for the norm's scale; g itself; and its product with the convolution's output less its
-        mean, which is the gradient of the norm's weight but for the deviation. Nothing is divided by a weight.
+        mean, which is the gradient of the norm's weight but for the deviation. No weight is divided by.
         """
         found: dict[Operand, torch.Tensor] = {}
         norm, raw, channels, products = (

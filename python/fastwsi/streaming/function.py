@@ -223,11 +223,20 @@ def _backward(
         }
         for region in layout.windows(layout.whole, plan.window):
             rows, columns = layout.spans(region)
-            wanted = layout.wanted(region)
-            Run(
-                graph, work, rows, columns, plan.band, numbers, call.read_background, mini, summed, sums, None,
-                wanted,
-            )()  # fmt: skip
+            small = Run(
+                graph,
+                work,
+                rows,
+                columns,
+                plan.band,
+                numbers,
+                call.read_background,
+                mini,
+                summed,
+                sums,
+                wanted=layout.wanted(region),
+            )
+            small()
     return _finished(numbers, plan, work, sums)
 
 

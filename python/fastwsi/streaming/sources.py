@@ -21,8 +21,8 @@ class RowSource(Protocol):
     """An image that gives its rows on demand: a slide's level, an augmented view, a file.
 
     It is read from top to bottom, once for the forward pass and once for the backward pass (more often
-    where the image is cut into windows), and must give the same pixels each time. Its first row is asked for before,
-    for its dtype and channels.
+    where the image is cut into windows), and must give the same pixels each time. Its first row is asked
+    for before, for its dtype and channels.
 
     Examples
     --------
