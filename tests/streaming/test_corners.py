@@ -184,3 +184,35 @@ def test_bytes_for_a_narrow_network_are_scaled_in_float32():
         torch.from_numpy(image).permute(2, 0, 1).float() / 255 - torch.tensor([0.5, 0.4, 0.3])[:, None, None]
     ) / (torch.tensor([0.2, 0.3, 0.4])[:, None, None])
     assert torch.equal(found[0], wide.bfloat16())
+
+
+class Functions(nn.Module):
+    """What modules do, as functions of the module's own tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
+        self.bias = nn.Parameter(torch.randn(4))
+        self.scale = nn.Parameter(torch.rand(4) + 0.5)
+        self.slope = nn.Parameter(torch.tensor([0.3]))
+        self.register_buffer("mean", torch.randn(4))
+        self.register_buffer("variance", torch.rand(4) + 0.5)
+
+    def forward(self, x):
+        x = F.conv2d(x, self.weight, self.bias, stride=2, padding=(1, 0), dilation=2)
+        x = F.batch_norm(x, self.mean, self.variance, self.scale, None, self.training, 0.1, 1e-3)
+        y = F.elu(F.prelu(x, self.slope), 0.7) - torch.clamp(-x, min=-0.5, max=0.25)
+        return F.hardtanh(y.abs(), -1.0, 3.0) + F.softplus(x, beta=2)
+
+
+def test_functions_of_the_modules_own_tensors():
+    torch.manual_seed(0)
+    trunk, image = Functions().double().eval(), networks.image(70, 60)
+    stream = Streamed(trunk, 16)
+    expected, found = trunk(image), stream(image)
+    assert error(found, expected) < 1e-11
+    right = torch.autograd.grad(expected.sin().sum(), list(trunk.parameters()))
+    for one, other in zip(
+        torch.autograd.grad(found.sin().sum(), list(stream.parameters())), right, strict=True
+    ):
+        assert error(one, other) < 1e-11

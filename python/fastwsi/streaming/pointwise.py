@@ -26,6 +26,16 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "mish": F.mish,
+    "elu": F.elu,
+    "celu": F.celu,
+    "selu": F.selu,
+    "hardtanh": F.hardtanh,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "logsigmoid": F.logsigmoid,
+    "clamp": torch.clamp,
+    "abs": torch.abs,
+    "neg": torch.neg,
 }
 _ARITHMETIC: dict[str, Callable[[Any, Any], torch.Tensor]] = {
     "add": operator.add,

@@ -114,7 +114,10 @@ def _refuse(call: Call) -> None:
 
 
 def _of_torch(target: Any) -> bool:
-    return (getattr(target, "__module__", None) or "torch").startswith("torch") or target is dense_pool
+    """Whether a function is torch's, or one of Python's operators, and not one of the same name."""
+    return (getattr(target, "__module__", None) or "torch").startswith(
+        ("torch", "_operator")
+    ) or target is dense_pool
 
 
 def _plain(call: Call) -> bool:
@@ -196,12 +199,49 @@ def _leaky_relu(call: Call, drafts: Drafts, slope: float) -> None:
 def _smooth(name: str) -> Callable[[Call, Drafts], None]:
     def translate(call: Call, drafts: Drafts) -> None:
         function = ACTIVATIONS[name]
-        if len(call.args) > 1 or set(call.kwargs) - {"input", "inplace", "approximate"}:
-            raise Unstreamable(f"{call.path}: got arguments that are not known here; use the module instead")
-        extra = {key: value for key, value in call.kwargs.items() if key == "approximate"}
-        drafts.add(call.output, pointwise(lambda x: function(x, **extra)), call.maps, call.path)
+        rest = call.args[1:]
+        settings = {key: value for key, value in call.kwargs.items() if key not in ("input", "inplace")}
+        for value in (*rest, *settings.values()):
+            if not (value is None or isinstance(value, (bool, int, float, str))):
+                raise Unstreamable(f"{call.path}: got {value!r}, expected numbers beside the map")
+        drafts.add(call.output, pointwise(lambda x: function(x, *rest, **settings)), call.maps, call.path)
 
     return translate
+
+
+def _prelu(call: Call, drafts: Drafts) -> None:
+    given = arguments(call, "input", "weight")
+    drafts.add(call.output, prelu(_named(call, given["weight"])), call.maps, call.path)
+
+
+def _batch_norm_function(call: Call, drafts: Drafts) -> None:
+    given = arguments(
+        call,
+        "input",
+        "running_mean",
+        "running_var",
+        weight=None,
+        bias=None,
+        training=False,
+        momentum=0.1,
+        eps=1e-5,
+    )
+    if given["training"] is not False:
+        raise Unstreamable(
+            f"{call.path}: got training=True, expected training=self.training, traced in eval mode"
+        )
+    weight, bias = (None if given[k] is None else _named(call, given[k]) for k in ("weight", "bias"))
+    mean, variance = (_named(call, given[k]) for k in ("running_mean", "running_var"))
+    norm = Norm(weight, bias, mean, variance, given["eps"])
+    if not drafts.normalise(call.output, call.maps[0], norm):
+        drafts.add(call.output, normalisation(norm), call.maps, call.path)
+
+
+def _named(call: Call, given: Any) -> str:
+    """Return the name of a parameter or buffer."""
+    if not isinstance(given, Const):
+        raise Unstreamable(f"{call.path}: got {given!r}, expected parameters and buffers of the module")
+    return given.name
 
 
 def _smooth_module(call: Call, module: nn.Module, drafts: Drafts) -> None:
@@ -244,8 +284,9 @@ _FUNCTIONS: dict[str, Callable[[Call, Drafts], None]] = {
     "relu": _relu,
     "relu6": _relu6,
     "leaky_relu": _leaky,
+    "prelu": _prelu,
+    "batch_norm": _batch_norm_function,
     "max_pool2d": window_calls.max_pool_function,
-    "boolean_dispatch": window_calls.max_pool_function,
     "avg_pool2d": window_calls.average_function,
     "dense_pool": window_calls.dense_function,
     "pad": window_calls.pad_function,
