@@ -7,6 +7,10 @@ from contextlib import suppress
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: with threads of their own too they would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 with suppress(ImportError):
     from hypothesis import settings
 
@@ -19,6 +23,11 @@ with suppress(ImportError):
         max_examples=int(os.environ.get("HYPOTHESIS_MAX_EXAMPLES", "100")),
     )
     settings.load_profile("fastwsi")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes ``-n auto`` starts: no more than pay, since each imports torch."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

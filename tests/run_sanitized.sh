@@ -23,7 +23,7 @@ LD_PRELOAD="$(runtime libasan.so) $(runtime libubsan.so) $(runtime libstdc++.so)
 ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1 \
 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 PYTHONPATH="$work/site" HYPOTHESIS_MAX_EXAMPLES=40 \
-    "$python" -m pytest -q -p no:cacheprovider tests/kernels tests/boundary tests/stain tests/streaming/test_row_*.py \
+    "$python" -m pytest -q -n auto -p no:cacheprovider tests/kernels tests/boundary tests/stain tests/streaming/test_row_*.py \
     --deselect tests/boundary/test_disassembly.py \
     -k "not million and not leak and not compile and not exports and not graph and not opcheck"
 

@@ -19,7 +19,7 @@ NO_NUMBERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value).split(" at ")[0])
 @pytest.mark.parametrize("ask", [_numbers.real, _numbers.finite, _numbers.whole])
 def test_no_numbers(ask, value):
     with pytest.raises(TypeError, match=r"^x: got .*, expected (a number|an integer)"):

@@ -55,7 +55,7 @@ class Streamed(torch.nn.Module):
         pooling, batch norm, activations, sums, concatenation, up-sampling. It may return several maps.
     rows : int, optional
         Rows of the image that are read at a time; 256 unless ``memory`` decides. Fewer take less memory. Wide
-        images lose hardly any time by that down to about 64; narrow ones do, since each band has its overhead.
+        images lose hardly any time by that down to about 64; narrow ones do: each band has its overhead.
     memory : str or int, optional
         Such as "6GiB", or bytes: what a call (and its backward pass, where there will be one) may take, the
         outputs included. Bands get as high as that allows; where the image is too wide it is cut into upright

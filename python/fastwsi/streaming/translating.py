@@ -95,6 +95,8 @@ def _translate(call: Call, drafts: Drafts, root: nn.Module) -> None:
         _arithmetic(call, _ARITHMETIC[target], drafts, root)
     elif name == "conv2d" and _of_torch(target):
         window_calls.convolution_function(call, drafts, root)
+    elif name == "conv_transpose2d" and _of_torch(target):
+        window_calls.transposed_function(call, drafts, root)
     elif target in _CAT:
         _concatenate(call, drafts)
     elif name.rstrip("_") in _FUNCTIONS and (isinstance(target, str) or _of_torch(target)):

@@ -35,12 +35,17 @@ def convolution(call: Call, module: nn.Conv2d, drafts: Drafts) -> None:
 def convolution_function(call: Call, drafts: Drafts, root: nn.Module) -> None:
     """Add ``conv2d`` with parameters of the module."""
     given = arguments(call, "input", "weight", bias=None, stride=1, padding=0, dilation=1, groups=1)
+    weight, bias, kernel = _weights(call, given, root)
+    _add_convolution(call, drafts, weight, bias, kernel, given)
+
+
+def _weights(call: Call, given: dict[str, Any], root: nn.Module) -> tuple[str, str | None, tuple[int, int]]:
+    """Return the names of weight and bias, and the kernel's rows and columns."""
     weight, bias = given["weight"], given["bias"]
     if not isinstance(weight, Const) or not (bias is None or isinstance(bias, Const)):
         raise Unstreamable(f"{call.path}: got a computed weight or bias, expected parameters of the module")
-    kernel = constant(root, weight.name).shape[2:]
-    name = None if bias is None else bias.name
-    _add_convolution(call, drafts, weight.name, name, (int(kernel[0]), int(kernel[1])), given)
+    rows, columns = constant(root, weight.name).shape[2:]
+    return weight.name, None if bias is None else bias.name, (int(rows), int(columns))
 
 
 def _add_convolution(
@@ -73,21 +78,33 @@ def transposed(call: Call, module: nn.ConvTranspose2d, drafts: Drafts) -> None:
         raise Unstreamable(
             f"{call.path}: got an output_size, expected none; set output_padding on the module"
         )
+    names = ("stride", "padding", "output_padding", "dilation", "groups")
+    weight, bias = f"{call.path}.weight", None if module.bias is None else f"{call.path}.bias"
+    kernel = pair(module.kernel_size, "kernel_size")
+    _add_transposed(call, drafts, weight, bias, kernel, {name: getattr(module, name) for name in names})
+
+
+def transposed_function(call: Call, drafts: Drafts, root: nn.Module) -> None:
+    """Add ``conv_transpose2d`` with parameters of the module."""
+    given = arguments(
+        call, "input", "weight", bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+    )
+    weight, bias, kernel = _weights(call, given, root)
+    _add_transposed(call, drafts, weight, bias, kernel, given)
+
+
+def _add_transposed(
+    call: Call, drafts: Drafts, weight: str, bias: str | None, kernel: tuple[int, int], given: dict[str, Any]
+) -> None:
     settings = windows.Transposed(
-        pair(module.kernel_size, "kernel_size"),
-        pair(module.stride, "stride"),
-        zero_or_more(module.padding),
-        zero_or_more(module.output_padding),
-        pair(module.dilation, "dilation"),
-        module.groups,
+        kernel,
+        pair(given["stride"], "stride"),
+        zero_or_more(given["padding"]),
+        zero_or_more(given["output_padding"]),
+        pair(given["dilation"], "dilation"),
+        given["groups"],
     )
-    bias = None if module.bias is None else f"{call.path}.bias"
-    drafts.add(
-        call.output,
-        windows.transposed_convolution(settings, f"{call.path}.weight", bias),
-        call.maps,
-        call.path,
-    )
+    drafts.add(call.output, windows.transposed_convolution(settings, weight, bias), call.maps, call.path)
 
 
 def _max_pool(
