@@ -93,10 +93,8 @@ def _translate(call: Call, drafts: Drafts, root: nn.Module) -> None:
         drafts.join(call.output, call.args[0], call.args[1], call.path)
     elif target in _ARITHMETIC:
         _arithmetic(call, _ARITHMETIC[target], drafts, root)
-    elif name == "conv2d" and _of_torch(target):
-        window_calls.convolution_function(call, drafts, root)
-    elif name == "conv_transpose2d" and _of_torch(target):
-        window_calls.transposed_function(call, drafts, root)
+    elif name in _WEIGHTED and _of_torch(target):
+        _WEIGHTED[name](call, drafts, root)
     elif target in _CAT:
         _concatenate(call, drafts)
     elif name.rstrip("_") in _FUNCTIONS and (isinstance(target, str) or _of_torch(target)):
@@ -281,6 +279,10 @@ _MODULES: dict[type, Callable[..., None]] = {
         call.output, prelu(f"{call.path}.weight"), call.maps, call.path
     ),
     **dict.fromkeys(_SMOOTH_MODULES, _smooth_module),
+}
+_WEIGHTED: dict[str, Callable[[Call, Drafts, nn.Module], None]] = {
+    "conv2d": window_calls.convolution_function,
+    "conv_transpose2d": window_calls.transposed_function,
 }
 _FUNCTIONS: dict[str, Callable[[Call, Drafts], None]] = {
     "relu": _relu,
