@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import fastwsi
-from fastwsi.streaming import streamed, units
+from fastwsi.streaming import schedule, streamed, units
 from fastwsi.streaming.plans import plan_for
 from streaming.trunks import Builder, RandomTrunk
 
@@ -47,6 +47,7 @@ class Program:
     channels: int = 3
     rows: int = 4
     window: int | None = None
+    numbers: int | None = None
     outputs: tuple[int, ...] = (0,)
     container: str = "tensor"
     frozen: int = 0
@@ -323,14 +324,21 @@ def build(program):
 
 
 @contextmanager
-def fine(window):
-    """While it lasts, images are cut into the smallest cells, and gone through so many of them at a time."""
+def fine(window, numbers=None):
+    """While it lasts, images are cut into the smallest cells, and gone through so many of them at a time.
 
-    def plan(*args):
-        found = plan_for(*args)
+    ``numbers``: how many of them an action makes at most, where it may make one row.
+    """
+
+    def plan(graph, height, width, pace):
+        found = plan_for(graph, height, width, replace(pace, numbers=numbers))
         return found if window is None else replace(found, window=window)
 
-    with mock.patch.object(units, "_COARSE", 1), mock.patch.object(streamed, "plan_for", plan):
+    with (
+        mock.patch.object(units, "_COARSE", 1),
+        mock.patch.object(streamed, "plan_for", plan),
+        mock.patch.object(schedule, "_FEWEST", 1),
+    ):
         yield
 
 
@@ -348,6 +356,7 @@ programs = st.builds(
     channels=st.integers(1, 3),
     rows=st.sampled_from([1, 2, 3, 5, 9, 30]),
     window=st.sampled_from([None, None, 1, 2, 5]),
+    numbers=st.sampled_from([None, 1, 40, 200]),
     outputs=st.lists(_number, min_size=1, max_size=3).map(lambda rest: (0, *rest[1:])),
     container=st.sampled_from(["tensor", "tensor", "tuple", "list", "dict"]),
     frozen=st.sampled_from([0, 0, 0, 255, 0b01010101, 0b10101010, 0b11101110]),

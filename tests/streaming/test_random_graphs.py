@@ -51,7 +51,7 @@ FOUND = {
 
 def agrees(program):
     trunk, image = build(program)
-    with fine(program.window):
+    with fine(program.window, program.numbers):
         check(trunk, image, program.rows, stream=Streamed(trunk, rows=program.rows))
 
 

@@ -21,9 +21,9 @@ def test_windows_give_the_whole_image(name, cells, monkeypatch):
     height, width = networks.size_for(name, 70, 150)
     windows = []
 
-    def plan_for(graph, height, width, rows):
+    def plan_for(graph, height, width, pace):
         layout = layout_of_image(graph, height, width)
-        plan = Plan(graph, layout, rows, cells)
+        plan = Plan(graph, layout, pace, cells)
         windows.append(len(plan.regions(skipping=False)))
         return plan
 

@@ -14,7 +14,7 @@ from fastwsi.streaming.graph import IMAGE, Graph, place_of
 from fastwsi.streaming.operations import Norm, Operand, Setting, Trained
 from fastwsi.streaming.places import Place
 from fastwsi.streaming.row_layout import layout_of, share_memory
-from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
+from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pace, Pass, Send, wanting
 from fastwsi.streaming.sources import Box
 from fastwsi.streaming.spans import Span
 from fastwsi.streaming.sums import Sums
@@ -106,8 +106,8 @@ class Run:
     graph, work : Graph, Pass
     rows, columns : sequence of Span
         What is needed of each map.
-    band : int
-        Rows of the image that are read at a time.
+    pace : Pace
+        How much is done at a time.
     numbers : Numbers
     read : callable
         Is given all boxes of the image that will be read, and gives them one by one.
@@ -130,7 +130,7 @@ class Run:
         work: Pass,
         rows: Sequence[Span],
         columns: Sequence[Span],
-        band: int,
+        pace: Pace,
         numbers: Numbers,
         read: Callable[[Sequence[Box]], Iterator[torch.Tensor]],
         outputs: Outputs,
@@ -140,14 +140,15 @@ class Run:
         wanted: tuple[Wanted, Wanted] | None = None,
     ) -> None:
         self._graph, self._work, self._numbers = graph, work, numbers
-        self._rows, self._columns, self._band = rows, columns, band
+        self._rows, self._columns, self._steps = rows, columns, pace.steps(rows, columns)
         self._outputs, self._given_gradients, self._sums = outputs, gradients or {}, sums
         self._image_gradient, self._wanted = image_gradient, wanted
         image = rows[IMAGE]
         across = columns[IMAGE].start, columns[IMAGE].stop
+        band = pace.band
         boxes = [Box(y, min(y + band, image.stop), *across) for y in range(image.start, image.stop, band)]
         self._bands = read(boxes)
-        capacities = capacities_of(graph, work, rows, band)
+        capacities = capacities_of(graph, work, rows, self._steps)
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
         self._held = held_maps(graph, work)
         self._states: dict[int, Rows] = {
@@ -165,7 +166,7 @@ class Run:
             Drop: self._drop,
             Send: self._send,
         }
-        for action in Clock(self._graph, self._rows, self._work, self._band).actions():
+        for action in Clock(self._graph, self._rows, self._work, self._steps).actions():
             carry_out[type(action)](action)
             if progress is not None and isinstance(action, Feed):
                 progress(action.stop - action.start)
@@ -343,12 +344,12 @@ def trained_of(graph: Graph, tensors: dict[Operand, torch.Tensor]) -> list[Train
     ]
 
 
-def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], band: int) -> list[int]:
+def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], steps: Sequence[int]) -> list[int]:
     """Return how many rows of memory each map takes: what is held at most, and room to move them seldom."""
     held, carried, added = [0] * graph.maps, [0] * graph.maps, [0] * graph.maps
     field = receptive_field(graph, 0)
-    clock = Clock(graph, rows, work, band)
-    enough = rows[IMAGE].start + _TELLING * (band + field)
+    clock = Clock(graph, rows, work, steps)
+    enough = rows[IMAGE].start + _TELLING * (steps[IMAGE] + field)
     for action in clock.actions():
         if isinstance(action, Feed) and action.start > enough:
             break  # it goes on as it went; at the end, buffers grow where they must

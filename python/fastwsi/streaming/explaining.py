@@ -112,9 +112,9 @@ def explain(
     """Explain a plan, given what it takes."""
     graph, layout = plan.graph, plan.layout
     regions = plan.regions(skipping=False)
-    rows, _ = layout.spans(regions[0])
+    rows, columns = layout.spans(regions[0])
     held = held_maps(graph, work)
-    capacities = capacities_of(graph, work, rows, plan.band)
+    capacities = capacities_of(graph, work, rows, plan.pace.steps(rows, columns))
     lines = [
         Line(
             stage.path,
@@ -135,7 +135,7 @@ def explain(
     )
     return Explanation(
         *layout.size(IMAGE),
-        plan.band,
+        plan.pace.band,
         len(regions),
         (receptive_field(graph, 0), receptive_field(graph, 1)),
         tuple(lines),

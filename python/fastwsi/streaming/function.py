@@ -171,7 +171,7 @@ def _forward(call: Call, tensors: dict[Operand, torch.Tensor]) -> tuple[Outputs,
     progress = call.told("forward", plan.rows_to_read(skipping=True))
     for region in plan.regions(skipping=True):
         rows, columns = plan.layout.spans(region)
-        Run(plan.graph, work, rows, columns, plan.band, numbers, call.read, outputs)(progress)
+        Run(plan.graph, work, rows, columns, plan.pace, numbers, call.read, outputs)(progress)
     mini = None
     if plan.skipping is not None:
         mini = _miniature(call, numbers, plan.skipping, work)
@@ -188,7 +188,7 @@ def _miniature(call: Call, numbers: Numbers, skip: Skipping, work: Pass) -> Outp
     outputs = Outputs({map_: layout.size(map_) for map_ in graph.outputs})
     for region in layout.windows(layout.whole, call.plan.window):
         rows, columns = layout.spans(region)
-        Run(graph, work, rows, columns, call.plan.band, numbers, call.read_background, outputs)()
+        Run(graph, work, rows, columns, call.plan.pace, numbers, call.read_background, outputs)()
     return outputs
 
 
@@ -212,7 +212,7 @@ def _backward(
         rows, columns = plan.layout.spans(region)
         wanted = plan.layout.wanted(region)
         Run(
-            graph, work, rows, columns, plan.band, numbers, call.read, outputs, gradients, sums, sink, wanted
+            graph, work, rows, columns, plan.pace, numbers, call.read, outputs, gradients, sums, sink, wanted
         )(progress)  # fmt: skip
     if skip is not None:
         assert mini is not None
@@ -228,7 +228,7 @@ def _backward(
                 work,
                 rows,
                 columns,
-                plan.band,
+                plan.pace,
                 numbers,
                 call.read_background,
                 mini,

@@ -11,7 +11,7 @@ from fastwsi.streaming.convolution import Convolution
 from fastwsi.streaming.execution import capacities_of, held_maps
 from fastwsi.streaming.graph import IMAGE, Graph
 from fastwsi.streaming.local import Local
-from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pass, Send, wanting
+from fastwsi.streaming.schedule import Backward, Clock, Drop, Feed, Forward, Pace, Pass, Send, wanting
 from fastwsi.streaming.spans import Span, clip
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ def bytes_of(text: str | float) -> int:
 
 @dataclass(frozen=True)
 class Price:
-    """What cells cost: each map's channels, images at once, bytes of a number, whether channels come last."""
+    """What cells cost: each map's channels, images at once, bytes of a number.
+
+    ``reorders``: whether convolutions copy what they read and write into a layout of their own, as oneDNN
+    does on CPUs where channels do not come last.
+    """
 
     channels: Sequence[int]
     images: int
     itemsize: int
-    channels_last: bool
+    reorders: bool
     trained: Sequence[Trained]
 
     def cells(self, map_: int, width: int) -> int:
@@ -58,11 +62,12 @@ class Price:
 
 
 def peak_of(
-    graph: Graph, work: Pass, rows: Sequence[Span], columns: Sequence[Span], band: int, price: Price
+    graph: Graph, work: Pass, rows: Sequence[Span], columns: Sequence[Span], pace: Pace, price: Price
 ) -> int:
     """Return the most bytes that a pass holds at once, outputs and their gradients apart."""
-    meter = _Meter(graph, work, rows, columns, band, price)
-    for action in Clock(graph, rows, work, band).actions():
+    steps = pace.steps(rows, columns)
+    meter = _Meter(graph, work, rows, columns, steps, price)
+    for action in Clock(graph, rows, work, steps).actions():
         if isinstance(action, Feed):
             meter.append(IMAGE, action.stop - action.start, twice=True)
         elif isinstance(action, Forward):
@@ -85,12 +90,12 @@ class _Meter:
         work: Pass,
         rows: Sequence[Span],
         columns: Sequence[Span],
-        band: int,
+        steps: Sequence[int],
         price: Price,
     ) -> None:
         self._graph, self._work, self._rows = graph, work, rows
         self._row = [price.cells(map_, columns[map_].length) for map_ in range(graph.maps)]
-        self._capacity = capacities_of(graph, work, rows, band)
+        self._capacity = capacities_of(graph, work, rows, steps)
         self._held = held_maps(graph, work)
         self._wanting = wanting(graph, price.trained, work.image_gradient)
         self._price = price
@@ -121,7 +126,7 @@ class _Meter:
         map_, stage = action.stage + 1, self._graph.stages[action.stage]
         count = action.stop - action.start
         extra = made = count * self._row[map_]
-        if isinstance(stage.operation, Convolution) and not self._price.channels_last:
+        if isinstance(stage.operation, Convolution) and self._price.reorders:
             extra += made + self._slab(
                 action.stage, action.start, action.stop
             )  # oneDNN's own layout, in and out
@@ -140,9 +145,9 @@ class _Meter:
         slab = self._slab(action.stage, action.start, action.stop)
         wants = any(self._wanting[source] for source in stage.inputs)
         extra = slab if wants else 0
-        if not self._price.channels_last and operation.keeps_output:
+        if self._price.reorders and operation.keeps_output:
             extra += own
-        if isinstance(operation, Convolution) and not self._price.channels_last:
+        if isinstance(operation, Convolution) and self._price.reorders:
             extra += own + slab + (slab if wants else 0)
         elif isinstance(operation, Local):
             extra += own + slab

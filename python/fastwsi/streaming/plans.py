@@ -13,7 +13,7 @@ from fastwsi.streaming.units import Layout, Region, grid_of, layout_of_image, re
 
 if TYPE_CHECKING:
     from fastwsi.streaming.background import Skipping
-    from fastwsi.streaming.schedule import Pass
+    from fastwsi.streaming.schedule import Pace, Pass
 
 _BANDS = (256, 128, 64, 32, 16)
 """Heights that are tried where memory decides, best first."""
@@ -21,11 +21,11 @@ _BANDS = (256, 128, 64, 32, 16)
 
 @dataclass(frozen=True)
 class Plan:
-    """Bands of so many rows, in windows at most so many cells of the grid wide."""
+    """At what pace, in windows at most so many cells of the grid wide."""
 
     graph: Graph
     layout: Layout
-    band: int
+    pace: Pace
     window: int
     skipping: Skipping | None = None
 
@@ -46,7 +46,7 @@ def memory_of(plan: Plan, work: Pass, price: Price) -> int:
     The height matters only until a pass goes on as it went: a shorter image stands for a tall one.
     """
     height, _ = plan.layout.size(IMAGE)
-    least = 6 * (receptive_field(plan.graph, 0) + plan.band)
+    least = 6 * (receptive_field(plan.graph, 0) + plan.pace.band)
     unit = plan.layout.down.unit
     short = height if height <= least else height - (height - least) // unit * unit
     down = plan.layout.down if short == height else grid_of(plan.graph, graphs.sizes(plan.graph, short, 0), 0)
@@ -54,22 +54,31 @@ def memory_of(plan: Plan, work: Pass, price: Price) -> int:
     small = replace(plan, layout=layout, skipping=None)
     widest = max(small.regions(skipping=False), key=lambda region: layout.spans(region)[1][IMAGE].length)
     rows, columns = layout.spans(widest)
-    return peak_of(plan.graph, work, rows, columns, plan.band, price)
+    return peak_of(plan.graph, work, rows, columns, plan.pace, price)
 
 
-def plan_for(graph: Graph, height: int, width: int, rows: int) -> Plan:
-    """Return the plan of bands of so many rows, as wide as the image."""
+def plan_for(graph: Graph, height: int, width: int, pace: Pace) -> Plan:
+    """Return the plan at a pace, as wide as the image."""
     layout = layout_of_image(graph, height, width)
-    return Plan(graph, layout, rows, layout.across.count)
+    return Plan(graph, layout, pace, layout.across.count)
 
 
 def plan_within(
-    graph: Graph, height: int, width: int, works: list[Pass], price: Price, budget: int, fixed: int
+    graph: Graph,
+    height: int,
+    width: int,
+    pace: Pace,
+    works: list[Pass],
+    price: Price,
+    budget: int,
+    fixed: int,
 ) -> Plan:
     """Return the plan that takes at most ``budget`` bytes with the least work beyond the whole image's.
 
     Parameters
     ----------
+    pace : Pace
+        Of which the band is chosen here.
     works : list of Pass
         The passes that will be made.
     fixed : int
@@ -80,22 +89,24 @@ def plan_within(
     ValueError
         Where nothing fits; the message says what would.
     """
-    wide = plan_for(graph, height, width, _BANDS[0])
+    wide = plan_for(graph, height, width, pace)
     count = wide.layout.across.count
     windows = [count]
     while windows[-1] > 1:
         windows.append(-(-windows[-1] // 2))
 
+    def plan(band: int, window: int) -> Plan:
+        return replace(wide, pace=replace(pace, band=band), window=window)
+
     def needed(plan: Plan) -> int:
         return fixed + max(memory_of(plan, work, price) for work in works)
 
     bands = sorted({min(band, max(1, height)) for band in _BANDS}, reverse=True)
-    least = needed(replace(wide, band=bands[-1], window=1))
+    least = needed(plan(bands[-1], 1))
     for window in windows if least <= budget else ():
         # The lowest bands tell whether the width fits at all; then the highest that fit.
-        if needed(replace(wide, band=bands[-1], window=window)) <= budget:
-            plans = [replace(wide, band=band, window=window) for band in bands]
-            return next(plan for plan in plans if needed(plan) <= budget)
+        if needed(plan(bands[-1], window)) <= budget:
+            return next(found for band in bands if needed(found := plan(band, window)) <= budget)
     raise ValueError(
         f"memory: got {budget / 2**20:.0f} MiB for an image of {height} x {width}, expected at least "
         f"{math.ceil(least / 2**20)} MiB, {fixed / 2**20:.0f} for outputs, their gradients and weights"

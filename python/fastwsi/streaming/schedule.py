@@ -133,18 +133,54 @@ def _computed_from(graph: Graph, maps: set[int], given: frozenset[int]) -> froze
     return frozenset(runs)
 
 
+_FEWEST = 8
+"""Rows that an action may always make: fewer would cost more in what they share than they save."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much is done at a time.
+
+    ``band`` rows of the image are read; of a map, an action makes no more than its share of a band, and about
+    ``numbers`` at most where that is given: then what it needs on the way stays small and in cache. GPUs want
+    large pieces. ``depths`` says how many numbers there are on a position of each map.
+    """
+
+    band: int
+    depths: tuple[int, ...]
+    numbers: int | None = None
+
+    def steps(self, rows: Sequence[Span], columns: Sequence[Span]) -> list[int]:
+        """Return the most rows of each map that an action makes.
+
+        Examples
+        --------
+        >>> spans = [Span(0, 4096, 4096), Span(0, 2048, 2048)]
+        >>> Pace(256, (3, 64), 2**22).steps(spans, spans)
+        [256, 32]
+        """
+        image = max(1, rows[IMAGE].size)
+        found = [-(-self.band * span.size // image) for span in rows]
+        if self.numbers is not None:
+            for map_, (depth, span) in enumerate(zip(self.depths, columns, strict=True)):
+                if map_ != IMAGE:
+                    most = max(_FEWEST, self.numbers // max(1, depth * span.length))
+                    found[map_] = min(found[map_], most)
+        return found
+
+
 @dataclass
 class Clock:
     """How far a pass has come.
 
     For each map, rows from ``low`` on are held, those before ``high`` computed, and of those before ``sent``
-    gradients are sent on.
+    gradients are sent on. An action makes at most ``steps`` rows of a map.
     """
 
     graph: Graph
     rows: Sequence[Span]
     work: Pass
-    band: int
+    steps: Sequence[int]
     low: list[int] = field(init=False)
     high: list[int] = field(init=False)
     sent: list[int] = field(init=False)
@@ -152,8 +188,6 @@ class Clock:
     def __post_init__(self) -> None:
         starts = [span.start for span in self.rows]
         self.low, self.high, self.sent = starts.copy(), starts.copy(), starts.copy()
-        image = max(1, self.rows[IMAGE].size)
-        self._most = [-(-self.band * span.size // image) for span in self.rows[1:]]
         self._readers: list[list[tuple[int, int]]] = [[] for _ in self.rows]
         for index, stage in enumerate(self.graph.stages):
             if self.rows[index + 1].length > 0:
@@ -164,8 +198,8 @@ class Clock:
         """Give all that is to be done, in order."""
         image = self.rows[IMAGE]
         stages = range(len(self.graph.stages))
-        for start in range(image.start, image.stop, self.band):
-            stop = min(start + self.band, image.stop)
+        for start in range(image.start, image.stop, self.steps[IMAGE]):
+            stop = min(start + self.steps[IMAGE], image.stop)
             self.high[IMAGE] = stop
             yield Feed(start, stop)
             for index in stages:
@@ -174,14 +208,13 @@ class Clock:
                 yield from self._backwards()
 
     def _forward(self, index: int) -> Iterator[Action]:
-        done = self.high[index + 1]
         ready = self._ready(index)
-        if ready <= done:
-            return
-        self.high[index + 1] = ready
-        if index in self.work.runs:
-            yield Forward(index, done, ready)
-        yield from self._drops({*self.graph.stages[index].inputs, index + 1})
+        while self.high[index + 1] < ready:
+            done = self.high[index + 1]
+            self.high[index + 1] = min(ready, done + self.steps[index + 1])
+            if index in self.work.runs:
+                yield Forward(index, done, self.high[index + 1])
+            yield from self._drops({*self.graph.stages[index].inputs, index + 1})
 
     def _backwards(self) -> Iterator[Action]:
         """Send gradients as far as they go.
@@ -202,7 +235,7 @@ class Clock:
 
     def _backward(self, index: int) -> Iterator[Action]:
         done = self.sent[index + 1]
-        final = min(self._final(index + 1), done + self._most[index])
+        final = min(self._final(index + 1), done + self.steps[index + 1])
         if final <= done:
             return
         self.sent[index + 1] = final

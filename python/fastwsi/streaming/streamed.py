@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,9 +16,9 @@ from fastwsi.streaming.explaining import Explanation, explain
 from fastwsi.streaming.function import Call, Stream
 from fastwsi.streaming.memory import Price, bytes_of
 from fastwsi.streaming.operations import Setting
-from fastwsi.streaming.plans import Plan, memory_of, plan_for, plan_within
+from fastwsi.streaming.plans import memory_of, plan_for, plan_within
 from fastwsi.streaming.progress import Bar
-from fastwsi.streaming.schedule import backward_pass, forward_pass
+from fastwsi.streaming.schedule import Pace, backward_pass, forward_pass
 from fastwsi.streaming.sources import Image, Scale, Witness
 from fastwsi.streaming.tracing import Map, Trace, check_hooks, symbolic_graph, trace
 from fastwsi.streaming.translating import graph_of
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
 
     from fastwsi.streaming.graph import Graph
     from fastwsi.streaming.operations import Operand
+    from fastwsi.streaming.plans import Plan
     from fastwsi.streaming.schedule import Pass
 
 _ROWS = 256
+_AT_ONCE = 2**22
+"""Numbers of a map that a CPU makes at a time: 16 MiB of float32."""
 
 
 class Streamed(torch.nn.Module):
@@ -194,10 +198,10 @@ class Streamed(torch.nn.Module):
         names, tensors = self._operands(graph)
         dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
         channels = self._channels(graph, dict(zip(names, tensors, strict=True)))
-        forward, backward, price = self._works(
+        forward, backward, price, pace = self._works(
             graph, names, tensors, channels, _numbers.whole(images, "images", 1), dtype, image_gradient=False
         )
-        plan = self._planned(graph, height, width, [forward, backward], price, tensors)
+        plan = self._planned(graph, height, width, pace, [forward, backward], price, tensors)
         return explain(
             plan,
             backward,
@@ -246,31 +250,37 @@ class Streamed(torch.nn.Module):
         dtype: torch.dtype,
         *,
         image_gradient: bool,
-    ) -> tuple[Pass, Pass, Price]:
-        """Return the passes of a training step and what their cells cost."""
+    ) -> tuple[Pass, Pass, Price, Pace]:
+        """Return the passes of a training step, what their cells cost, and the pace."""
         layout = _layout_of(tensors)
         named = dict(zip(names, tensors, strict=True))
         numbers = Numbers(
             graph, {k: v.detach() for k, v in named.items()}, channels, Setting(None, layout, False)
         )
         trained = trained_of(graph, named)
-        price = Price(numbers.channels, images, dtype.itemsize, layout == torch.channels_last, trained)
+        cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+        price = Price(
+            numbers.channels, images, dtype.itemsize, cpu and layout != torch.channels_last, trained
+        )
+        depths = tuple(images * channels for channels in numbers.channels)
+        pace = Pace(self._rows, depths, _AT_ONCE if cpu else None)
         backward = backward_pass(
             graph, trained, image_gradient=image_gradient, outputs=frozenset(graph.outputs)
         )
-        return forward_pass(graph), backward, price
+        return forward_pass(graph), backward, price, pace
 
     def _planned(
         self,
         graph: Graph,
         height: int,
         width: int,
+        pace: Pace,
         works: list[Pass],
         price: Price,
         tensors: list[torch.Tensor],
         extra: int = 0,
     ) -> Plan:
-        plan = plan_for(graph, height, width, self._rows)
+        plan = plan_for(graph, height, width, pace)
         if self._memory is None:
             return plan
         outputs = sum(
@@ -278,7 +288,7 @@ class Streamed(torch.nn.Module):
             for map_ in set(graph.outputs)
         )
         fixed = extra + (outputs if len(works) == 1 else 2 * outputs + _weights(tensors))
-        return plan_within(graph, height, width, works, price, self._memory, fixed)
+        return plan_within(graph, height, width, pace, works, price, self._memory, fixed)
 
     def _plan(
         self,
@@ -292,7 +302,7 @@ class Streamed(torch.nn.Module):
         sink: bool,
     ) -> Plan:
         of_image = image.tensor is not None and image.tensor.requires_grad
-        forward, backward, price = self._works(
+        forward, backward, price, pace = self._works(
             graph, names, tensors, image.channels, image.images,
             autocast.get("dtype", dtype),
             image_gradient=sink or of_image,
@@ -300,11 +310,11 @@ class Streamed(torch.nn.Module):
         learns = torch.is_grad_enabled() and bool(backward.active)
         works = [forward, backward] if learns else [forward]
         extra = image.bytes if of_image and len(works) > 1 else 0
-        plan = self._planned(graph, image.height, image.width, works, price, tensors, extra)
+        plan = self._planned(graph, image.height, image.width, pace, works, price, tensors, extra)
         if image.background is None:
             return plan
         skip = skipping(plan.layout, image.background, image.height, image.width)
-        return Plan(graph, plan.layout, plan.band, plan.window, skip)
+        return replace(plan, skipping=skip)
 
     def _channels(self, graph: Graph, tensors: dict[Operand, torch.Tensor]) -> int:
         """Return the channels of the image that the network takes, as far as a convolution tells; else 3."""
