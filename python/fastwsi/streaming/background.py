@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -259,30 +260,46 @@ def _cost(region: Region, units: tuple[int, int], halo: tuple[int, int]) -> int:
 def _rectangles(alive: NDArray[np.bool_], units: tuple[int, int], halo: tuple[int, int]) -> list[Region]:
     """Cover the live cells by rectangles: one, cut in two where that leaves less to compute, and so on."""
     box = _bounds(alive, Region(0, alive.shape[0], 0, alive.shape[1]))
-    if box is None:
-        return []
-    found, left = [], [box]
+    found, left = [], [] if box is None else [box]
     while left:
         region = left.pop()
-        best, halves = _cost(region, units, halo), []
-        for first, second in _cuts(region):
-            parts = [part for part in (_bounds(alive, first), _bounds(alive, second)) if part is not None]
-            cost = sum(_cost(part, units, halo) for part in parts)
-            if cost < best:
-                best, halves = cost, parts
-        if halves:
-            left += halves
-        else:
+        top, bottom, west, east = region.top, region.bottom, region.left, region.right
+        part = alive[top:bottom, west:east]
+        cost, y = _best_cut(part, units, halo)
+        other, x = _best_cut(part.T, units[::-1], halo[::-1])
+        if min(cost, other) >= _cost(region, units, halo):
             found.append(region)
+            continue
+        if cost <= other:
+            halves = Region(top, top + y, west, east), Region(top + y, bottom, west, east)
+        else:
+            halves = Region(top, bottom, west, west + x), Region(top, bottom, west + x, east)
+        left += [box for half in halves if (box := _bounds(alive, half)) is not None]
     return sorted(found, key=lambda region: (region.top, region.left))
 
 
-def _cuts(region: Region) -> list[tuple[Region, Region]]:
-    top, bottom, left, right = region.top, region.bottom, region.left, region.right
-    return [
-        *((Region(top, y, left, right), Region(y, bottom, left, right)) for y in range(top + 1, bottom)),
-        *((Region(top, bottom, left, x), Region(top, bottom, x, right)) for x in range(left + 1, right)),
-    ]
+def _best_cut(alive: NDArray[np.bool_], units: tuple[int, int], halo: tuple[int, int]) -> tuple[float, int]:
+    """Return the pixels that two parts need, cut before the row that leaves least, and that row."""
+    if len(alive) < 2:
+        return math.inf, 0
+    above = _costs_of_beginnings(alive, units, halo)[:-1]
+    below = _costs_of_beginnings(alive[::-1], units, halo)[:-1][::-1]
+    best = int((above + below).argmin())
+    return float(above[best] + below[best]), best + 1
+
+
+def _costs_of_beginnings(
+    alive: NDArray[np.bool_], units: tuple[int, int], halo: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return the pixels that the live cells in the first row, the first two, and so on need."""
+    height, width = alive.shape
+    any_, places = alive.any(1), np.arange(height)
+    first = np.minimum.accumulate(np.where(any_, places, height))
+    last = np.maximum.accumulate(np.where(any_, places, -1))
+    left = np.minimum.accumulate(np.where(any_, alive.argmax(1), width))
+    right = np.maximum.accumulate(np.where(any_, width - alive[:, ::-1].argmax(1), 0))
+    cost = ((last - first + 1) * units[0] + halo[0]) * ((right - left) * units[1] + halo[1])
+    return np.where(last >= 0, cost, 0)
 
 
 def _bounds(alive: NDArray[np.bool_], region: Region) -> Region | None:
