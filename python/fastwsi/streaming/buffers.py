@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -11,6 +13,9 @@ from fastwsi.streaming.row_layout import layout_of
 
 _SPARSE = 8
 """Of how many rows of memory one is held where the memory is given back."""
+
+_LARGE = 2**20
+"""Bytes from which rows on a CPU have pages of their own."""
 
 
 class Kind(NamedTuple):
@@ -31,6 +36,32 @@ class Kind(NamedTuple):
             device=self.device,
             memory_format=self.layout,
         )
+
+
+def lasting(kind: Kind, rows: int) -> torch.Tensor:
+    """Return so many rows of anything, for long.
+
+    On a CPU large ones have pages of their own, which go back to the system with them. Between what comes
+    and goes with each action they would hold holes in the heap open: those took a third as much again.
+
+    Examples
+    --------
+    >>> kind = Kind(1, 64, 512, torch.float32, torch.device("cpu"), torch.channels_last)
+    >>> lasting(kind, 16).shape, lasting(kind, 16).is_contiguous(memory_format=torch.channels_last)
+    (torch.Size([1, 64, 16, 512]), True)
+    """
+    size = kind.images * kind.channels * rows * kind.width
+    if kind.device.type != "cpu" or size * kind.dtype.itemsize < _LARGE or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return kind.empty(rows)
+    pages = mmap.mmap(-1, size * kind.dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(AttributeError, OSError):  # other systems; kernels without them
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    flat = torch.frombuffer(pages, dtype=kind.dtype)  # which keeps the pages for as long as it lives
+    shape = kind.images, kind.channels, rows, kind.width
+    if kind.layout == torch.channels_last:
+        images, channels, _, width = shape
+        return flat.view(images, rows, width, channels).permute(0, 3, 1, 2)
+    return flat.view(shape)
 
 
 class Rows:
@@ -56,7 +87,7 @@ class Rows:
     def append(self, count: int, kind: Kind) -> torch.Tensor:
         """Return the memory of the next rows, to be written."""
         if self._storage is None:
-            self._storage, self._base = kind.empty(max(self._capacity, count)), self.high
+            self._storage, self._base = lasting(kind, max(self._capacity, count)), self.high
         self._make_room(count, kind)
         self.high += count
         return self.read(self.high - count, self.high)
@@ -85,7 +116,7 @@ class Rows:
         if not moved:
             return
         if new != old:
-            wider = kind.empty(new)
+            wider = lasting(kind, new)
             if held:
                 wider[:, :, :held] = self.read(self.low, self.high)
             self._storage = wider

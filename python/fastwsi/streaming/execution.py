@@ -140,7 +140,7 @@ class Run:
         wanted: tuple[Wanted, Wanted] | None = None,
     ) -> None:
         self._graph, self._work, self._numbers = graph, work, numbers
-        self._rows, self._columns, self._steps = rows, columns, pace.steps(rows, columns)
+        self._rows, self._columns, self._steps = rows, columns, pace.steps(graph, rows, columns)
         self._outputs, self._given_gradients, self._sums = outputs, gradients or {}, sums
         self._image_gradient, self._wanted = image_gradient, wanted
         image = rows[IMAGE]
@@ -346,18 +346,23 @@ def trained_of(graph: Graph, tensors: dict[Operand, torch.Tensor]) -> list[Train
 
 def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], steps: Sequence[int]) -> list[int]:
     """Return how many rows of memory each map takes: what is held at most, and room to move them seldom."""
+    # Of each map: rows held at most; in a band, those held before any is added, and those added.
     held, carried, added = [0] * graph.maps, [0] * graph.maps, [0] * graph.maps
+    before = [span.start for span in rows]
     field = receptive_field(graph, 0)
     clock = Clock(graph, rows, work, steps)
     enough = rows[IMAGE].start + _TELLING * (steps[IMAGE] + field)
     for action in clock.actions():
-        if isinstance(action, Feed) and action.start > enough:
-            break  # it goes on as it went; at the end, buffers grow where they must
+        if isinstance(action, Feed):
+            if action.start > enough:
+                break  # it goes on as it went; at the end, buffers grow where they must
+            before = clock.high.copy()
+            before[IMAGE] = action.start
         if isinstance(action, Feed | Forward):
             map_ = IMAGE if isinstance(action, Feed) else action.stage + 1
             held[map_] = max(held[map_], action.stop - clock.low[map_])
-            carried[map_] = max(carried[map_], action.start - clock.low[map_])
-            added[map_] = max(added[map_], action.stop - action.start)
+            carried[map_] = max(carried[map_], before[map_] - clock.low[map_])
+            added[map_] = max(added[map_], action.stop - before[map_])
     return [
         min(most + max(0, carry - new), span.length)
         for most, carry, new, span in zip(held, carried, added, rows, strict=True)

@@ -114,7 +114,7 @@ def explain(
     regions = plan.regions(skipping=False)
     rows, columns = layout.spans(regions[0])
     held = held_maps(graph, work)
-    capacities = capacities_of(graph, work, rows, plan.pace.steps(rows, columns))
+    capacities = capacities_of(graph, work, rows, plan.pace.steps(graph, rows, columns))
     lines = [
         Line(
             stage.path,

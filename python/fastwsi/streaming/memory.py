@@ -47,7 +47,8 @@ class Price:
     """What cells cost: each map's channels, images at once, bytes of a number.
 
     ``reorders``: whether convolutions copy what they read and write into a layout of their own, as oneDNN
-    does on CPUs where channels do not come last.
+    does on CPUs where channels do not come last. ``kept``: bytes that the C library may keep of memory that
+    comes and goes.
     """
 
     channels: Sequence[int]
@@ -55,6 +56,7 @@ class Price:
     itemsize: int
     reorders: bool
     trained: Sequence[Trained]
+    kept: int = 0
 
     def cells(self, map_: int, width: int) -> int:
         """Return the bytes of one row of a map."""
@@ -65,7 +67,7 @@ def peak_of(
     graph: Graph, work: Pass, rows: Sequence[Span], columns: Sequence[Span], pace: Pace, price: Price
 ) -> int:
     """Return the most bytes that a pass holds at once, outputs and their gradients apart."""
-    steps = pace.steps(rows, columns)
+    steps = pace.steps(graph, rows, columns)
     meter = _Meter(graph, work, rows, columns, steps, price)
     for action in Clock(graph, rows, work, steps).actions():
         if isinstance(action, Feed):

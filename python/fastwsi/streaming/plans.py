@@ -54,7 +54,7 @@ def memory_of(plan: Plan, work: Pass, price: Price) -> int:
     small = replace(plan, layout=layout, skipping=None)
     widest = max(small.regions(skipping=False), key=lambda region: layout.spans(region)[1][IMAGE].length)
     rows, columns = layout.spans(widest)
-    return peak_of(plan.graph, work, rows, columns, plan.pace, price)
+    return peak_of(plan.graph, work, rows, columns, plan.pace, price) + price.kept
 
 
 def plan_for(graph: Graph, height: int, width: int, pace: Pace) -> Plan:

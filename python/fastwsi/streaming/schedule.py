@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastwsi.streaming.graph import IMAGE, Graph
@@ -141,31 +142,27 @@ _FEWEST = 8
 class Pace:
     """How much is done at a time.
 
-    ``band`` rows of the image are read; of a map, an action makes no more than its share of a band, and about
-    ``numbers`` at most where that is given: then what it needs on the way stays small and in cache. GPUs want
-    large pieces. ``depths`` says how many numbers there are on a position of each map.
+    ``band`` rows of the image are read; of a map, an action makes no more than its share of a band, and reads
+    and writes no more than about ``numbers`` where that is given: then what it needs on the way stays small
+    and in cache. GPUs want large pieces. ``depths`` says how many numbers a position of each map has.
     """
 
     band: int
     depths: tuple[int, ...]
     numbers: int | None = None
 
-    def steps(self, rows: Sequence[Span], columns: Sequence[Span]) -> list[int]:
-        """Return the most rows of each map that an action makes.
-
-        Examples
-        --------
-        >>> spans = [Span(0, 4096, 4096), Span(0, 2048, 2048)]
-        >>> Pace(256, (3, 64), 2**22).steps(spans, spans)
-        [256, 32]
-        """
+    def steps(self, graph: Graph, rows: Sequence[Span], columns: Sequence[Span]) -> list[int]:
+        """Return the most rows of each map that an action makes."""
         image = max(1, rows[IMAGE].size)
         found = [-(-self.band * span.size // image) for span in rows]
-        if self.numbers is not None:
-            for map_, (depth, span) in enumerate(zip(self.depths, columns, strict=True)):
-                if map_ != IMAGE:
-                    most = max(_FEWEST, self.numbers // max(1, depth * span.length))
-                    found[map_] = min(found[map_], most)
+        if self.numbers is None:
+            return found
+        row = [depth * span.length for depth, span in zip(self.depths, columns, strict=True)]
+        for index, stage in enumerate(graph.stages):
+            size = max(1, rows[index + 1].size)
+            read = max(row[source] * rows[source].size // size for source in stage.inputs)
+            most = self.numbers // max(1, row[index + 1], read)
+            found[index + 1] = min(found[index + 1], max(_FEWEST, most))
         return found
 
 
@@ -217,21 +214,20 @@ class Clock:
             yield from self._drops({*self.graph.stages[index].inputs, index + 1})
 
     def _backwards(self) -> Iterator[Action]:
-        """Send gradients as far as they go.
-
-        At the image's end, where they go furthest, in steps no larger than elsewhere: each holds its
-        gradients.
-        """
-        moved = True
-        while moved:
-            moved = False
-            for index in reversed(range(len(self.graph.stages))):
-                if index in self.work.active:
-                    for action in self._backward(index):
-                        moved = True
-                        yield action
-            if self.work.image_gradient:
-                yield from self._send()
+        """Send gradients as far as they go, those next to the image first: fewest wait in memory."""
+        waiting = sorted(self.work.active)  # a heap
+        while waiting:
+            index = waiting[0]
+            before = self.sent[index + 1]
+            yield from self._backward(index)
+            if self.sent[index + 1] == before:
+                heappop(waiting)
+                continue
+            for source in self.graph.stages[index].inputs:
+                if source == IMAGE and self.work.image_gradient:
+                    yield from self._send()
+                elif source - 1 in self.work.active and source - 1 not in waiting:
+                    heappush(waiting, source - 1)
 
     def _backward(self, index: int) -> Iterator[Action]:
         done = self.sent[index + 1]

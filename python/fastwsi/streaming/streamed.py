@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from fastwsi.streaming.schedule import Pass
 
 _ROWS = 256
-_AT_ONCE = 2**22
-"""Numbers of a map that a CPU makes at a time: 16 MiB of float32."""
+_AT_ONCE = 2**21
+"""Numbers of a map that a CPU reads or makes at a time: 8 MiB of float32."""
 
 
 class Streamed(torch.nn.Module):
