@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _ROWS = 256
 _AT_ONCE = 2**21
 """Numbers of a map that a CPU reads or makes at a time: 8 MiB of float32."""
+_KEPT = 64 * 2**20
+"""Bytes that the C library does not give back at once: glibc's largest threshold for that."""
 
 
 class Streamed(torch.nn.Module):
@@ -259,9 +261,8 @@ class Streamed(torch.nn.Module):
         )
         trained = trained_of(graph, named)
         cpu = all(tensor.device.type == "cpu" for tensor in tensors)
-        price = Price(
-            numbers.channels, images, dtype.itemsize, cpu and layout != torch.channels_last, trained
-        )
+        reorders = cpu and layout != torch.channels_last
+        price = Price(numbers.channels, images, dtype.itemsize, reorders, trained, kept=_KEPT if cpu else 0)
         depths = tuple(images * channels for channels in numbers.channels)
         pace = Pace(self._rows, depths, _AT_ONCE if cpu else None)
         backward = backward_pass(
