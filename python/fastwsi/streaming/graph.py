@@ -38,6 +38,15 @@ class Graph:
         """How many maps there are, the image among them."""
         return len(self.stages) + 1
 
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """What places and memory hang on: equal for networks that differ in what they compute there."""
+        of_stages = (
+            (type(stage.operation), stage.operation.reaches, stage.operation.epilogue, stage.inputs)
+            for stage in self.stages
+        )
+        return (self.outputs, *of_stages)
+
 
 class GeometryError(ValueError):
     """An image for which a trunk has no output."""

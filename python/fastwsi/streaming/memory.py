@@ -51,11 +51,11 @@ class Price:
     comes and goes.
     """
 
-    channels: Sequence[int]
+    channels: tuple[int, ...]
     images: int
     itemsize: int
     reorders: bool
-    trained: Sequence[Trained]
+    trained: tuple[Trained, ...]
     kept: int = 0
 
     def cells(self, map_: int, width: int) -> int:

@@ -36,6 +36,8 @@ _AT_ONCE = 2**21
 """Numbers of a map that a CPU reads or makes at a time: 8 MiB of float32."""
 _KEPT = 64 * 2**20
 """Bytes that the C library does not give back at once: glibc's largest threshold for that."""
+_REMEMBERED = 100
+"""Kinds of call whose plan is kept."""
 
 
 class Streamed(torch.nn.Module):
@@ -116,6 +118,7 @@ class Streamed(torch.nn.Module):
         self._scale = Scale(mean, std)
         self._check_source = check_source
         self._progress = progress
+        self._planned_before: dict[tuple[object, ...], tuple[Pace, int]] = {}
         self._symbolic = symbolic_graph(trunk)
         for (
             node
@@ -262,7 +265,8 @@ class Streamed(torch.nn.Module):
         trained = trained_of(graph, named)
         cpu = all(tensor.device.type == "cpu" for tensor in tensors)
         reorders = cpu and layout != torch.channels_last
-        price = Price(numbers.channels, images, dtype.itemsize, reorders, trained, kept=_KEPT if cpu else 0)
+        kept = _KEPT if cpu else 0
+        price = Price(tuple(numbers.channels), images, dtype.itemsize, reorders, tuple(trained), kept)
         depths = tuple(images * channels for channels in numbers.channels)
         pace = Pace(self._rows, depths, _AT_ONCE if cpu else None)
         backward = backward_pass(
@@ -289,7 +293,14 @@ class Streamed(torch.nn.Module):
             for map_ in set(graph.outputs)
         )
         fixed = extra + (outputs if len(works) == 1 else 2 * outputs + _weights(tensors))
-        return plan_within(graph, height, width, pace, works, price, self._memory, fixed)
+        key = (graph.geometry, height, width, pace, tuple(works), price, fixed)
+        if key not in self._planned_before:  # the same for image after image
+            if len(self._planned_before) >= _REMEMBERED:
+                self._planned_before.clear()
+            found = plan_within(graph, height, width, pace, works, price, self._memory, fixed)
+            self._planned_before[key] = found.pace, found.window
+        pace, window = self._planned_before[key]
+        return replace(plan, pace=pace, window=window)
 
     def _plan(
         self,
