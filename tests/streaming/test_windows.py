@@ -139,3 +139,29 @@ def test_frozen_networks_need_less():
     trunk.bn1.requires_grad_(False)
     part = Streamed(trunk).explain(4096, 4096)
     assert part.memory < 0.8 * whole.memory
+
+
+class Mismatched(torch.nn.Module):
+    """Maps of strides 2 and 3 along an axis meet, which only some sizes allow."""
+
+    def __init__(self, axis):
+        super().__init__()
+        steps = [(2, 1), (3, 1)] if axis == 0 else [(1, 2), (1, 3)]
+        self.one = torch.nn.Conv2d(3, 2, 1, steps[0])
+        self.other = torch.nn.Conv2d(3, 2, 1, steps[1], padding=(2, 0) if axis == 0 else (0, 2))
+
+    def forward(self, x):
+        return self.one(x) + self.other(x)
+
+
+@pytest.mark.parametrize(
+    ("axis", "told"), [(0, "background cannot be skipped: "), (1, "it cannot be cut into windows, nor can ")]
+)
+def test_plans_say_what_cannot_be_done(axis, told):
+    size = (7, 30) if axis == 0 else (30, 7)
+    trunk = Mismatched(axis).double()
+    text = str(Streamed(trunk, rows=4).explain(*size))
+    assert told in text
+    assert "got maps of strides 2 and 3" in text
+    check(trunk, networks.image(*size), 4)
+    assert told not in str(Streamed(networks.SMALL["resnet18"](), rows=4).explain(64, 64))

@@ -22,6 +22,7 @@ from fastwsi.streaming.schedule import Pace, backward_pass, forward_pass
 from fastwsi.streaming.sources import Image, Scale, Witness
 from fastwsi.streaming.tracing import Map, Trace, check_hooks, symbolic_graph, trace
 from fastwsi.streaming.translating import graph_of
+from fastwsi.streaming.units import mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -213,7 +214,7 @@ class Streamed(torch.nn.Module):
             price,
             memory_of(plan, forward, price),
             memory_of(plan, backward, price) + _weights(tensors),
-            self._notes(tensors),
+            self._notes(graph, tensors),
         )
 
     def _adopt(self, trunk: torch.nn.Module) -> None:
@@ -336,13 +337,18 @@ class Streamed(torch.nn.Module):
                 return expected
         return 3
 
-    def _notes(self, tensors: list[torch.Tensor]) -> tuple[str, ...]:
+    def _notes(self, graph: Graph, tensors: list[torch.Tensor]) -> tuple[str, ...]:
         notes = []
         if any(
             isinstance(m, (torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm, torch.nn.Dropout))
             for m in self.modules()
         ):
             notes.append("batch norm and dropout compute as in evaluation, also after train()")
+        across = mismatch(graph, 1)
+        if across:
+            notes.append(f"it cannot be cut into windows, nor can background be skipped: {across}")
+        elif down := mismatch(graph, 0):
+            notes.append(f"background cannot be skipped: {down}")
         on_cpu = bool(tensors) and tensors[0].device.type == "cpu"
         if on_cpu and _layout_of(tensors) != torch.channels_last:
             notes.append("on a CPU, trunk.to(memory_format=torch.channels_last) usually makes it faster")

@@ -94,6 +94,15 @@ def strides(graph: Graph, axis: int) -> list[Fraction]:
     return found
 
 
+def mismatch(graph: Graph, axis: int) -> str:
+    """Return why there is no common grid along an axis; "" where there is."""
+    try:
+        strides(graph, axis)
+    except graphs.GeometryError as error:
+        return str(error)
+    return ""
+
+
 def total_stride(steps: Sequence[Fraction]) -> int:
     """Return by how many pixels an image can be moved so that every map moves by whole steps.
 
