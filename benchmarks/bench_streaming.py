@@ -83,8 +83,9 @@ def reference_key(spec: Spec) -> tuple[object, ...]:
 class Runner:
     """Measures in processes of their own, and compares gradients with those of the first of each kind."""
 
-    def __init__(self, lightstream_python: Path | None, folder: Path) -> None:
+    def __init__(self, lightstream_python: Path | None, folder: Path, limit: float) -> None:
         self._lightstream_python = lightstream_python
+        self._limit = limit
         self._folder = folder
         self._references: dict[tuple[object, ...], dict[str, torch.Tensor]] = {}
 
@@ -100,7 +101,13 @@ class Runner:
             python = self._lightstream_python
             environment.pop("PYTHONPATH", None)  # it may lead to packages of this environment
         command = [str(python), "-m", "benchmarks.streaming_step", json.dumps(asdict(spec)), str(saved)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+                timeout=self._limit,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return None, None, f"stopped after {self._limit:.0f} s"
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             return None, None, f"failed ({done.returncode}): {last}"
@@ -176,6 +183,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=1, help="how often to measure everything; medians are shown"
     )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=1800,
+        metavar="SECONDS",
+        help="a measurement that takes longer is given up",
+    )
     parser.add_argument("--tall", action="store_true", help=f"also {TALL[0]} high x {TALL[1]} wide, minutes")
     parser.add_argument("--background", action="store_true", help=f"also {ISLAND}² with and without skipping")
     parser.add_argument("--quick", action="store_true", help="one size of 512, to see that all of it runs")
@@ -205,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.out.write_text(text_of(results), encoding="utf-8")
 
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(options.lightstream_python, Path(folder))
+        runner = Runner(options.lightstream_python, Path(folder), options.limit)
         results = measure(specs(options), options.rounds, runner, keep)
     sys.stdout.write(text_of(results))
     wrong = [each for each in results if each.difference is not None and not each.difference <= TOLERANCE]
