@@ -151,8 +151,9 @@ class Run:
         capacities = capacities_of(graph, work, rows, self._steps)
         self._maps = [Rows(span.start, capacity) for span, capacity in zip(rows, capacities, strict=True)]
         self._held = held_maps(graph, work)
+        of_states = capacities_of(graph, work, rows, self._steps, states=True)
         self._states: dict[int, Rows] = {
-            index: Rows(rows[index + 1].start, capacities[index + 1]) for index in work.keeps_state
+            index: Rows(rows[index + 1].start, of_states[index + 1]) for index in work.keeps_state
         }
         self._gradients = [GradientRows(span.start) for span in rows]
         self._wanting = wanting(graph, numbers.trained, work.image_gradient)
@@ -344,13 +345,21 @@ def trained_of(graph: Graph, tensors: dict[Operand, torch.Tensor]) -> list[Train
     ]
 
 
-def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], steps: Sequence[int]) -> list[int]:
-    """Return how many rows of memory each map takes: what is held at most, and room to move them seldom."""
+def capacities_of(
+    graph: Graph, work: Pass, rows: Sequence[Span], steps: Sequence[int], *, states: bool = False
+) -> list[int]:
+    """Return how many rows of memory each map takes: what is held at most, and room to move them seldom.
+
+    ``states``: what the stages' states take, which are held until the gradients of their rows are sent.
+    """
+    if states and not work.keeps_state:
+        return [0] * graph.maps
     # Of each map: rows held at most; in a band, those held before any is added, and those added.
     held, carried, added = [0] * graph.maps, [0] * graph.maps, [0] * graph.maps
     before = [span.start for span in rows]
     field = receptive_field(graph, 0)
     clock = Clock(graph, rows, work, steps)
+    low = clock.sent if states else clock.low
     enough = rows[IMAGE].start + _TELLING * (steps[IMAGE] + field)
     for action in clock.actions():
         if isinstance(action, Feed):
@@ -360,8 +369,8 @@ def capacities_of(graph: Graph, work: Pass, rows: Sequence[Span], steps: Sequenc
             before[IMAGE] = action.start
         if isinstance(action, Feed | Forward):
             map_ = IMAGE if isinstance(action, Feed) else action.stage + 1
-            held[map_] = max(held[map_], action.stop - clock.low[map_])
-            carried[map_] = max(carried[map_], before[map_] - clock.low[map_])
+            held[map_] = max(held[map_], action.stop - low[map_])
+            carried[map_] = max(carried[map_], before[map_] - low[map_])
             added[map_] = max(added[map_], action.stop - before[map_])
     return [
         min(most + max(0, carry - new), span.length)

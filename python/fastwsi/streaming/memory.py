@@ -105,6 +105,10 @@ class _Meter:
         self._base = [span.start for span in rows]
         self._low = [span.start for span in rows]
         self._high = [span.start for span in rows]
+        self._state_capacity = capacities_of(graph, work, rows, steps, states=True)
+        self._state_rows = [0] * graph.maps  # of memory
+        self._state_base = [span.start for span in rows]
+        self._sent = [span.start for span in rows]
         self._pending = [(span.start, span.start) for span in rows]  # rows of which there are gradients
         self._total = 0
         self.peak = 0
@@ -135,7 +139,7 @@ class _Meter:
         elif isinstance(stage.operation, Local):
             extra += self._slab(action.stage, action.start, action.stop)
         if action.stage in self._work.keeps_state:
-            self._total += self._state(action.stage, made)
+            self._append_state(action)
         self.append(map_, count)
         self._note(extra)
 
@@ -157,7 +161,7 @@ class _Meter:
         self._note(extra + max(0, own - (high - low) * self._row[map_]))
         self.take(map_, action.stop)
         if action.stage in self._work.keeps_state:
-            self._total -= self._state(action.stage, own)
+            self._drop_state(action)
         for reach, source in zip(operation.reaches, stage.inputs, strict=True):
             if self._wanting[source]:
                 first, end = clip(
@@ -181,10 +185,34 @@ class _Meter:
             self._resize(map_, storage)
             self._base[map_] = self._low[map_]
 
-    def _state(self, index: int, size: int) -> int:
-        """Return the bytes of what is kept beside so many bytes of a stage's map."""
+    def _append_state(self, action: Forward) -> None:
+        """Count new rows of a stage's state, of which those that were not sent are held."""
+        map_, low = action.stage + 1, self._sent[action.stage + 1]
+        new, moved = storage_after_append(
+            self._state_rows[map_],
+            action.start - self._state_base[map_],
+            action.start - low,
+            action.stop - action.start,
+            self._state_capacity[map_],
+        )
+        if moved:
+            self._state_base[map_] = low
+        self._resize_state(action.stage, new)
+
+    def _drop_state(self, action: Backward) -> None:
+        """Count that rows of a stage's state are not needed any more."""
+        map_ = action.stage + 1
+        self._sent[map_] = action.stop
+        rows = storage_after_drop(self._state_rows[map_], self._high[map_] - action.stop)
+        if rows != self._state_rows[map_]:
+            self._resize_state(action.stage, rows)
+            self._state_base[map_] = action.stop
+
+    def _resize_state(self, index: int, rows: int) -> None:
         item = self._price.itemsize
-        return size // item * self._graph.stages[index].operation.state_size(item)
+        of_row = self._row[index + 1] // item * self._graph.stages[index].operation.state_size(item)
+        self._total += (rows - self._state_rows[index + 1]) * of_row
+        self._state_rows[index + 1] = rows
 
     def _resize(self, map_: int, rows: int) -> None:
         self._total += (rows - self._storage[map_]) * self._row[map_]
