@@ -131,11 +131,13 @@ def measure(
 ) -> list[Result]:
     """Measure all, then all again: what else the machine does then disturbs not one alone.
 
-    The largest is run once before, unmeasured: the first to use so much memory may wait for the host.
+    The largest whole image is run once before, unmeasured: the first to use so much memory may wait for the
+    host.
     """
     results = {spec: Result(spec) for spec in chosen}
-    if chosen:
-        runner.run(max(chosen, key=lambda spec: (spec.method == "whole", spec.height)))
+    wholes = [spec for spec in chosen if spec.method == "whole"]
+    if wholes:
+        runner.run(max(wholes, key=lambda spec: spec.height))
     for i in range(rounds):
         for spec, before in results.items():
             if before.problem:
