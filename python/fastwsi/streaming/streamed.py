@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from fastwsi.streaming.schedule import Pass
 
 _ROWS = 256
-_AT_ONCE = 2**21
-"""Numbers of a map that a CPU reads or makes at a time: 8 MiB of float32."""
+_AT_ONCE = 2**19
+"""Numbers of a map that a CPU reads or makes at a time: 2 MiB of float32, as fast as more."""
 _KEPT = 64 * 2**20
 """Bytes that the C library does not give back at once: glibc's largest threshold for that."""
 _REMEMBERED = 100
