@@ -25,6 +25,7 @@ with suppress(ImportError):
     settings.load_profile("fastwsi")
 
 
+@pytest.hookimpl(optionalhook=True)  # of a plugin that need not be there
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes ``-n auto`` starts: no more than pay, since each imports torch."""
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
