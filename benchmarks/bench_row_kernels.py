@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from benchmarks.measure import Entry, time_call
+from benchmarks.measure import Entry, time_call, time_on_gpu
 from fastwsi.streaming import row_kernels
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ BYTES = 4
 FORMATS = {"rows": torch.contiguous_format, "channels last": torch.channels_last}
 LARGE, SMALL = (1, 64, 128, 2048), (1, 256, 32, 128)  # past the caches, and a band that may lie in them
 ROUNDS = {LARGE: 15, SMALL: 200}
+GPU_FLOOR = 0.6  # of a copy's bandwidth
 shapes = pytest.mark.parametrize("shape", [LARGE, SMALL], ids=str)
 formats = pytest.mark.parametrize("layout", FORMATS)
 contenders = pytest.mark.parametrize("ours", [True, False], ids=["fastwsi", "torch"])
@@ -123,3 +124,56 @@ def test_max_pool(
     name = "backward" if backward else "forward"
     line = entry(f"max pool 3/2 {name}, {shape}, {layout}", ours, x, 1.3125, None if backward else 1.0)
     run(benchmark, calls[ours, backward], line, shape)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("contender", ["copy", "fastwsi", "torch"])
+@pytest.mark.parametrize(
+    "what", ["batch norm + residual + relu", "gradient of relu", "max pool", "its gradient"]
+)
+@formats
+def test_gpu_row_kernels(
+    benchmark: BenchmarkFixture, gpu: torch.device, layout: str, what: str, contender: str
+) -> None:
+    x, residual = band(LARGE, layout, 1).to(gpu), band(LARGE, layout, 2).to(gpu)
+    sizes = ((1, 1, 1, 1), (3, 3), (2, 2), (1, 1))
+    weight, mean, var = (torch.rand(LARGE[1], device=gpu) + 0.1 for _ in range(3))
+    scale, shift = row_kernels.batch_norm_terms(weight, weight, mean, var, 1e-5)
+    y, index = row_kernels.max_pool(x, *sizes)
+    expected, places = F.max_pool2d(x, 3, 2, 1, return_indices=True)
+    geometry = ([3, 3], [2, 2], [1, 1], [1, 1], False)
+    out = torch.empty_like(x)
+    torch_max_pool_backward = torch.ops.aten.max_pool2d_with_indices_backward
+    calls: dict[str, tuple[float, Callable[[], Tensor], Callable[[], Tensor]]] = {
+        "batch norm + residual + relu": (
+            3,
+            lambda: row_kernels.affine_act(x, scale, shift, residual, "relu", out=out),
+            lambda: F.batch_norm(x, mean, var, weight, weight).add_(residual).relu_(),
+        ),
+        "gradient of relu": (
+            3,
+            lambda: row_kernels.act_gate(x, residual, "relu", out=out),
+            lambda: torch.ops.aten.threshold_backward.grad_input(x, residual, 0, grad_input=out),
+        ),
+        "max pool": (
+            1.3125,
+            lambda: row_kernels.max_pool(x, *sizes)[0],
+            lambda: F.max_pool2d(x, 3, 2, 1, return_indices=True)[0],
+        ),
+        "its gradient": (
+            3.3125,  # zeros are written, read and written again
+            lambda: row_kernels.max_pool_backward(expected, index, *sizes, out.zero_()),
+            lambda: torch_max_pool_backward(expected, x, *geometry, places),
+        ),
+    }
+    arrays, ours, theirs = calls[what]
+    group = f"{what}, {LARGE}, {layout}, on the GPU"
+    if contender == "copy":
+        line = Entry(group, contender, "ceiling", x.numel(), 2 * x.numel() * BYTES)
+        return time_on_gpu(benchmark, lambda: out.copy_(x), line)
+    assert torch.equal(y, expected)
+    torch.testing.assert_close(ours().clone(), theirs(), rtol=1e-5, atol=1e-5)
+    line = entry(group, contender == "fastwsi", x, arrays, None)
+    if contender == "fastwsi":
+        line = replace(line, floor=GPU_FLOOR)
+    return time_on_gpu(benchmark, ours if contender == "fastwsi" else theirs, line)

@@ -22,7 +22,6 @@ using Pair = std::array<std::int64_t, 2>;
 RowShape shape_of(const View& view, const char* name, bool channels_last) {
     FASTWSI_CHECK(view.ndim == 4, name, ": got shape ", shape_text(view),
                   ", expected (images, channels, height, width)");
-    FASTWSI_CHECK(view.device == Device::cpu, name, ": got an array on a GPU, expected one on the CPU");
     return {view.shape[0], view.shape[1], view.shape[2], view.shape[3], channels_last};
 }
 
@@ -42,9 +41,15 @@ RowArray rows_of(const View& view, const char* name, const RowShape& shape) {
     return {static_cast<char*>(view.data), view.stride[0], view.stride[1], view.stride[2]};
 }
 
-void check_real(const View& view, const char* name) {
-    FASTWSI_CHECK_TYPE(view.dtype == DType::f32 || view.dtype == DType::f64, name, ": got dtype ",
-                       name_of(view.dtype), ", expected float32 or float64");
+// float32 or float64; on a GPU 16-bit floats too, where `narrow`.
+void check_real(const View& view, const char* name, bool narrow = false) {
+    const bool known = view.dtype == DType::f32 || view.dtype == DType::f64 ||
+                       (narrow && view.device != Device::cpu && is_float(view.dtype));
+    FASTWSI_CHECK_TYPE(known, name, ": got dtype ", name_of(view.dtype), ", expected float32 or float64");
+}
+
+void check_on_cpu(const View& view, const char* name) {
+    FASTWSI_CHECK(view.device == Device::cpu, name, ": got an array on a GPU, expected one on the CPU");
 }
 
 void check_dtype(const View& view, const char* name, DType dtype) {
@@ -55,10 +60,9 @@ void check_dtype(const View& view, const char* name, DType dtype) {
 // A packed value for each channel.
 void* channel_values(const View& view, const char* name, std::int64_t channels, DType dtype) {
     check_dtype(view, name, dtype);
-    FASTWSI_CHECK(view.device == Device::cpu && view.ndim == 1 && view.shape[0] == channels &&
-                      (channels < 2 || view.stride[0] == item_size(dtype)),
-                  name, ": got shape ", shape_text(view), ", expected (", channels,
-                  ",), packed and on the CPU");
+    FASTWSI_CHECK(
+        view.ndim == 1 && view.shape[0] == channels && (channels < 2 || view.stride[0] == item_size(dtype)),
+        name, ": got shape ", shape_text(view), ", expected (", channels, ",), packed");
     return view.data;
 }
 
@@ -72,11 +76,12 @@ Activation activation_of(const std::string& name) {
 
 void affine_act(py::handle x_object, const py::object& scale_object, const py::object& shift_object,
                 const py::object& residual_object, py::handle out_object, const std::string& act,
-                double slope, bool contract, bool channels_last) {
-    const Borrowed x(x_object, "x", Access::read, 0);
-    const Borrowed out(out_object, "out", Access::write, 0);
-    check_real(x.view(), "x");
+                double slope, bool contract, bool channels_last, std::uintptr_t stream) {
+    const Borrowed x(x_object, "x", Access::read, stream);
+    const Borrowed out(out_object, "out", Access::write, stream);
+    check_real(x.view(), "x", true);
     check_dtype(out.view(), "out", x->dtype);
+    check_same_device(x.view(), "x", out.view(), "out");
     check_no_partial_overlap(x.view(), "x", out.view(), "out");
     AffineActArgs args = {};
     args.shape = shape_of(x.view(), "x", channels_last);
@@ -85,33 +90,44 @@ void affine_act(py::handle x_object, const py::object& scale_object, const py::o
     args.out = rows_of(out.view(), "out", args.shape);
     std::optional<Borrowed> residual, scale, shift;
     if (!residual_object.is_none()) {
-        residual.emplace(residual_object, "residual", Access::read, 0);
+        residual.emplace(residual_object, "residual", Access::read, stream);
         check_dtype(residual->view(), "residual", x->dtype);
+        check_same_device(x.view(), "x", residual->view(), "residual");
         check_no_partial_overlap(residual->view(), "residual", out.view(), "out");
         args.residual = rows_of(residual->view(), "residual", args.shape);
     }
     if (!scale_object.is_none()) {
-        scale.emplace(scale_object, "scale", Access::read, 0);
-        shift.emplace(shift_object, "shift", Access::read, 0);
-        args.scale = channel_values(scale->view(), "scale", args.shape.channels, x->dtype);
-        args.shift = channel_values(shift->view(), "shift", args.shape.channels, x->dtype);
+        scale.emplace(scale_object, "scale", Access::read, stream);
+        shift.emplace(shift_object, "shift", Access::read, stream);
+        check_same_device(x.view(), "x", scale->view(), "scale");
+        check_same_device(x.view(), "x", shift->view(), "shift");
+        const DType wide = x->dtype == DType::f64 ? DType::f64 : DType::f32;
+        args.scale = channel_values(scale->view(), "scale", args.shape.channels, wide);
+        args.shift = channel_values(shift->view(), "shift", args.shape.channels, wide);
     }
     args.act = activation_of(act);
     args.slope = slope;
     args.contract = contract;
     if (x->size() == 0) return;
     const Running running;
-    affine_act_cpu(args);
+    if (x->device == Device::cpu) {
+        affine_act_cpu(args);
+    } else {
+        affine_act_cuda(args, x->device_index, reinterpret_cast<void*>(stream));
+    }
 }
 
 void act_gate(py::handle grad_object, py::handle value_object, py::handle out_object,
-              const py::object& sums_object, const std::string& act, double slope, bool channels_last) {
-    const Borrowed grad(grad_object, "grad", Access::read, 0);
-    const Borrowed value(value_object, "value", Access::read, 0);
-    const Borrowed out(out_object, "out", Access::write, 0);
-    check_real(grad.view(), "grad");
+              const py::object& sums_object, const std::string& act, double slope, bool channels_last,
+              std::uintptr_t stream) {
+    const Borrowed grad(grad_object, "grad", Access::read, stream);
+    const Borrowed value(value_object, "value", Access::read, stream);
+    const Borrowed out(out_object, "out", Access::write, stream);
+    check_real(grad.view(), "grad", true);
     check_dtype(value.view(), "value", grad->dtype);
     check_dtype(out.view(), "out", grad->dtype);
+    check_same_device(grad.view(), "grad", value.view(), "value");
+    check_same_device(grad.view(), "grad", out.view(), "out");
     check_no_partial_overlap(grad.view(), "grad", out.view(), "out");
     check_no_partial_overlap(value.view(), "value", out.view(), "out");
     ActGateArgs args = {};
@@ -122,7 +138,9 @@ void act_gate(py::handle grad_object, py::handle value_object, py::handle out_ob
     args.out = rows_of(out.view(), "out", args.shape);
     std::optional<Borrowed> sums;
     if (!sums_object.is_none()) {
-        sums.emplace(sums_object, "sums", Access::write, 0);
+        check_on_cpu(grad.view(), "grad");
+        sums.emplace(sums_object, "sums", Access::write, stream);
+        check_on_cpu(sums->view(), "sums");
         args.sums =
             static_cast<double*>(channel_values(sums->view(), "sums", args.shape.channels, DType::f64));
     }
@@ -130,7 +148,11 @@ void act_gate(py::handle grad_object, py::handle value_object, py::handle out_ob
     args.slope = slope;
     if (grad->size() == 0) return;
     const Running running;
-    act_gate_cpu(args);
+    if (grad->device == Device::cpu) {
+        act_gate_cpu(args);
+    } else {
+        act_gate_cuda(args, grad->device_index, reinterpret_cast<void*>(stream));
+    }
 }
 
 MaxPoolAxis axis_of(std::int64_t size, std::int64_t pooled, std::int64_t before, std::int64_t after,
@@ -153,13 +175,15 @@ MaxPoolAxis axis_of(std::int64_t size, std::int64_t pooled, std::int64_t before,
 template <bool kBackward>
 void max_pool(py::handle large_object, py::handle small_object, py::handle index_object,
               const std::array<std::int64_t, 4>& pads, const Pair& kernel, const Pair& stride,
-              const Pair& dilation, bool channels_last) {
+              const Pair& dilation, bool channels_last, std::uintptr_t stream) {
     const char* const large_name = kBackward ? "out" : "x";
     const char* const small_name = kBackward ? "grad" : "y";
-    const Borrowed large(large_object, large_name, kBackward ? Access::write : Access::read, 0);
-    const Borrowed small(small_object, small_name, kBackward ? Access::read : Access::write, 0);
-    const Borrowed index(index_object, "index", kBackward ? Access::read : Access::write, 0);
-    check_real(large.view(), large_name);
+    const Borrowed large(large_object, large_name, kBackward ? Access::write : Access::read, stream);
+    const Borrowed small(small_object, small_name, kBackward ? Access::read : Access::write, stream);
+    const Borrowed index(index_object, "index", kBackward ? Access::read : Access::write, stream);
+    check_real(large.view(), large_name, true);
+    check_same_device(large.view(), large_name, small.view(), small_name);
+    check_same_device(large.view(), large_name, index.view(), "index");
     check_dtype(small.view(), small_name, large->dtype);
     check_dtype(index.view(), "index", DType::u8);
     check_no_overlap(large.view(), large_name, small.view(), small_name);
@@ -183,12 +207,19 @@ void max_pool(py::handle large_object, py::handle small_object, py::handle index
     args.index = rows_of(index.view(), "index", args.pooled);
     if (large->size() == 0 || small->size() == 0) return;
     const Running running;
-    kBackward ? max_pool_backward_cpu(args) : max_pool_cpu(args);
+    if (large->device == Device::cpu) {
+        kBackward ? max_pool_backward_cpu(args) : max_pool_cpu(args);
+    } else {
+        void* const queue = reinterpret_cast<void*>(stream);
+        kBackward ? max_pool_backward_cuda(args, large->device_index, queue)
+                  : max_pool_cuda(args, large->device_index, queue);
+    }
 }
 
 void move_rows(py::handle buffer_object, std::int64_t source, std::int64_t target, std::int64_t count,
                bool channels_last) {
     const Borrowed buffer(buffer_object, "buffer", Access::write, 0);
+    check_on_cpu(buffer.view(), "buffer");
     MoveRowsArgs args = {};
     args.shape = shape_of(buffer.view(), "buffer", channels_last);
     args.buffer = rows_of(buffer.view(), "buffer", args.shape);
@@ -211,14 +242,15 @@ void move_rows(py::handle buffer_object, std::int64_t source, std::int64_t targe
 void register_streaming(py::module_& m) {
     m.def("row_affine_act", &affine_act, py::arg("x"), py::arg("scale"), py::arg("shift"),
           py::arg("residual"), py::arg("out"), py::arg("act"), py::arg("slope"), py::arg("contract"),
-          py::arg("channels_last"));
+          py::arg("channels_last"), py::arg("stream"));
     m.def("row_act_gate", &act_gate, py::arg("grad"), py::arg("value"), py::arg("out"), py::arg("sums"),
-          py::arg("act"), py::arg("slope"), py::arg("channels_last"));
+          py::arg("act"), py::arg("slope"), py::arg("channels_last"), py::arg("stream"));
     m.def("row_max_pool", &max_pool<false>, py::arg("x"), py::arg("y"), py::arg("index"), py::arg("pads"),
-          py::arg("kernel"), py::arg("stride"), py::arg("dilation"), py::arg("channels_last"));
+          py::arg("kernel"), py::arg("stride"), py::arg("dilation"), py::arg("channels_last"),
+          py::arg("stream"));
     m.def("row_max_pool_backward", &max_pool<true>, py::arg("out"), py::arg("grad"), py::arg("index"),
           py::arg("pads"), py::arg("kernel"), py::arg("stride"), py::arg("dilation"),
-          py::arg("channels_last"));
+          py::arg("channels_last"), py::arg("stream"));
     m.def("move_rows", &move_rows, py::arg("buffer"), py::arg("source"), py::arg("target"), py::arg("count"),
           py::arg("channels_last"));
 }

@@ -89,9 +89,10 @@ def row_affine_act(
     slope: float,
     contract: bool,
     channels_last: bool,
+    stream: int,
 ) -> None: ...
 def row_act_gate(
-    grad: Any, value: Any, out: Any, sums: Any, act: str, slope: float, channels_last: bool
+    grad: Any, value: Any, out: Any, sums: Any, act: str, slope: float, channels_last: bool, stream: int
 ) -> None: ...
 def row_max_pool(
     x: Any,
@@ -102,6 +103,7 @@ def row_max_pool(
     stride: Sequence[int],
     dilation: Sequence[int],
     channels_last: bool,
+    stream: int,
 ) -> None: ...
 def row_max_pool_backward(
     out: Any,
@@ -112,6 +114,7 @@ def row_max_pool_backward(
     stride: Sequence[int],
     dilation: Sequence[int],
     channels_last: bool,
+    stream: int,
 ) -> None: ...
 def move_rows(buffer: Any, source: int, target: int, count: int, channels_last: bool) -> None: ...
 def scale_shift(x: Any, out: Any, scale: Sequence[float], shift: Sequence[float], stream: int) -> None: ...

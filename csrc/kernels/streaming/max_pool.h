@@ -45,9 +45,11 @@ struct MaxPoolArgs {
 
 // The first largest in row-major order wins, but any NaN over any number, and the last NaN of all.
 void max_pool_cpu(const MaxPoolArgs& args);
+void max_pool_cuda(const MaxPoolArgs& args, int device, void* stream);
 
 // Each cell's contributions are added in the row-major order of the windows. An index that points outside of
 // the slab adds nothing.
 void max_pool_backward_cpu(const MaxPoolArgs& args);
+void max_pool_backward_cuda(const MaxPoolArgs& args, int device, void* stream);
 
 }  // namespace fastwsi

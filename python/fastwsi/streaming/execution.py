@@ -183,8 +183,8 @@ class Run:
         place = self._place(index, action.start, action.stop)
         slabs = [self._slab(source, place, i) for i, source in enumerate(stage.inputs) if operation.core[i]]
         found, state = operation.forward(slabs, place, self._numbers.prepared[index])
-        terms = self._numbers.terms[index]
-        if terms is not None and found.dtype not in (torch.float32, torch.float64):
+        terms, on_cpu = self._numbers.terms[index], found.device.type == "cpu"
+        if terms is not None and on_cpu and found.dtype not in (torch.float32, torch.float64):
             found, terms = self._normalised(found, epilogue.norm), None
         residual = self._slab(stage.inputs[-1], place, len(stage.inputs) - 1) if epilogue.residual else None
         if residual is not None and residual.dtype != found.dtype:

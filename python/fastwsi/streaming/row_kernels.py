@@ -1,8 +1,8 @@
-"""What a network does to bands of rows besides convolving: in one pass on the CPU, by torch elsewhere.
+"""What a network does to bands of rows besides convolving, in one pass.
 
-Tensors are (images, channels, height, width) in either memory format, often rows of a larger buffer. float32
-and float64 on the CPU run natively where all tensors of a call share a format; everything else gets the same
-result from torch. Nothing here records gradients.
+Tensors are (images, channels, height, width) in either memory format, often rows of a larger buffer. Where
+all tensors of a call share a format, float32 and float64 run natively on CPUs, and 16-bit floats too on GPUs;
+everything else gets the same result from torch. Nothing here records gradients.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def affine_act(
     slope: float = 0.0,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Return act(x * scale[c] + shift[c] + residual), with the bits of torch's three operations.
+    """Return act(x * scale[c] + shift[c] + residual); on a CPU with the bits of torch's three operations.
 
     Parameters
     ----------
@@ -80,12 +80,16 @@ def affine_act(
     contract = False
     if channels_last is not None and scale is not None and shift is not None:
         scale, shift = scale.detach().contiguous(), shift.detach().contiguous()
-        known = _torch_contracts(x.dtype, channels_last)
-        channels_last, contract = (None, False) if known is None else (channels_last, known)
+        if x.device.type == "cpu":
+            known = _torch_contracts(x.dtype, channels_last)
+            channels_last, contract = (None, False) if known is None else (channels_last, known)
+        elif scale.dtype != torch.promote_types(x.dtype, torch.float32):
+            channels_last = None
     if channels_last is None:
         return into(out, _affine_act_torch(x, scale, shift, residual, act, slope))
     target = target_for(out, x, channels_last, x, residual)
-    _core.row_affine_act(x, scale, shift, residual, target, act, slope, contract, channels_last)
+    stream = _arrays.stream_of(x)
+    _core.row_affine_act(x, scale, shift, residual, target, act, slope, contract, channels_last, stream)
     return into(out, target)
 
 
@@ -230,7 +234,10 @@ def act_gate(
         return into(out, result)
     alone = act == "none" and out is None
     target = grad if alone else target_for(out, grad, channels_last, grad, value)
-    _core.row_act_gate(grad, value, target, sums, act, slope, channels_last)
+    within = sums if grad.device.type == "cpu" else None
+    _core.row_act_gate(grad, value, target, within, act, slope, channels_last, _arrays.stream_of(grad))
+    if sums is not None and within is None:
+        sums += target.sum(dim=(0, 2, 3), dtype=torch.float64)
     return grad if alone else into(out, target)
 
 
@@ -270,7 +277,7 @@ def move_rows(buffer: Tensor, source: int, target: int, count: int) -> None:
             f"source, target, count: got {source}, {target}, {count}, expected rows within {height}"
         )
     channels_last = native_format(buffer)
-    if channels_last is None:
+    if channels_last is None or buffer.device.type != "cpu":
         buffer[:, :, target : target + count] = buffer[:, :, source : source + count].clone()
     else:
         _core.move_rows(buffer.detach(), source, target, count, channels_last)

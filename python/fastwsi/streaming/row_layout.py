@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastwsi import _arrays
+from fastwsi import _arrays, _core
 
 NATIVE = (torch.float32, torch.float64)
+_ON_GPUS = (*NATIVE, torch.float16, torch.bfloat16)
 
 
 def formats_of(tensor: Tensor) -> set[bool]:
@@ -25,12 +26,7 @@ def native_format(*tensors: Tensor | None, index: Tensor | None = None) -> bool 
     for tensor in tensors:
         if tensor is None:
             continue
-        if (
-            tensor.device.type != "cpu"
-            or tensor.dtype not in NATIVE
-            or tensor.is_neg()
-            or type(tensor) is not Tensor
-        ):
+        if not _known(tensor):
             return None
         formats &= formats_of(tensor)
     if index is not None:
@@ -38,6 +34,15 @@ def native_format(*tensors: Tensor | None, index: Tensor | None = None) -> bool 
     if not formats or torch.compiler.is_compiling():
         return None
     return False not in formats
+
+
+def _known(tensor: Tensor) -> bool:
+    """Whether native code takes such tensors: wide floats on a CPU, floats on a GPU it was built for."""
+    if tensor.is_neg() or type(tensor) is not Tensor:
+        return False
+    if tensor.device.type == "cpu":
+        return tensor.dtype in NATIVE
+    return tensor.device.type == "cuda" and bool(_core.cuda_runtime_version) and tensor.dtype in _ON_GPUS
 
 
 def share_memory(a: Tensor, b: Tensor) -> bool:
@@ -58,7 +63,7 @@ def target_for(out: Tensor | None, like: Tensor, channels_last: bool, *inputs: T
     if out is not None:
         return out.detach()
     format_ = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(like.shape, dtype=like.dtype, memory_format=format_)
+    return torch.empty(like.shape, dtype=like.dtype, device=like.device, memory_format=format_)
 
 
 def into(out: Tensor | None, result: Tensor) -> Tensor:

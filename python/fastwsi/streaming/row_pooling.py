@@ -67,9 +67,14 @@ def max_pool(
         return into(out, y), index
     format_ = torch.channels_last if channels_last else torch.contiguous_format
     apart = out is not None and not share_memory(out, x)
-    y = out if out is not None and apart else torch.empty(shape, dtype=x.dtype, memory_format=format_)
-    index = torch.empty(shape, dtype=torch.uint8, memory_format=format_)
-    _core.row_max_pool(x, y, index, pads, kernel, stride, dilation, channels_last)
+    y = (
+        out
+        if out is not None and apart
+        else torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=format_)
+    )
+    index = torch.empty(shape, dtype=torch.uint8, device=x.device, memory_format=format_)
+    stream = _arrays.stream_of(x)
+    _core.row_max_pool(x, y, index, pads, kernel, stride, dilation, channels_last, stream)
     return into(out, y), index
 
 
@@ -132,7 +137,8 @@ def max_pool_backward(
             cells, windows = _tap(out.shape, shape, tap, pads, kernel, stride, dilation)
             target[cells] += grad[windows].masked_fill(index[windows] != tap, 0)
         return out
-    _core.row_max_pool_backward(target, grad, index, pads, kernel, stride, dilation, channels_last)
+    stream = _arrays.stream_of(grad)
+    _core.row_max_pool_backward(target, grad, index, pads, kernel, stride, dilation, channels_last, stream)
     _arrays.mark_written(out)
     return out
 
