@@ -157,6 +157,8 @@ class _Meter:
             extra += own + slab + (slab if wants else 0)
         elif isinstance(operation, Local):
             extra += own + slab
+        if isinstance(operation, Convolution) and action.stage in self._work.keeps_state:
+            extra = max(extra, 4 * own)  # its product with the gradient, in float64 too
         low, high = self._pending[map_]
         self._note(extra + max(0, own - (high - low) * self._row[map_]))
         self.take(map_, action.stop)
