@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.measure import Entry, Role, time_call, time_on_gpu
-from fastwsi.kernels import scale_shift
+from fastwsi.kernels import area_resize, scale_shift
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,3 +67,23 @@ def test_gpu_scale_shift(benchmark: BenchmarkFixture, gpu: torch.device, contend
         check(function(), x)
     floor = COPY_FLOOR if contender == "fastwsi" else None
     time_on_gpu(benchmark, function, entry(x, contender, floor))
+
+
+@pytest.mark.parametrize("contender", ["fastwsi", "OpenCV"])
+@pytest.mark.parametrize("side", [1980, 1024, 512, 100])
+def test_area_resize(benchmark: BenchmarkFixture, side: int, contender: str) -> None:
+    """Smaller by 1.03, 2, 4 and 20.5: OpenCV has code of its own for 2 and 4."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    image = np.random.default_rng(0).integers(0, 256, (2048, 2048, 3), np.uint8)
+    functions: dict[str, Callable[[], object]] = {
+        "fastwsi": partial(area_resize, image, (side, side)),
+        "OpenCV": partial(cv2.resize, image, (side, side), interpolation=cv2.INTER_AREA),
+    }
+    apart = np.abs(np.asarray(functions["fastwsi"]()).astype(int) - np.asarray(functions["OpenCV"]()))
+    assert apart.max() <= 1
+    role: Role = "ours" if contender == "fastwsi" else "peer"
+    size = BYTES_PER_PIXEL // 8 * (2048**2 + side**2)
+    entry = Entry(f"area means, 2048 x 2048 to {side} x {side}", contender, role, 2048**2, size)
+    time_call(benchmark, functions[contender], entry, rounds=20)

@@ -13,6 +13,7 @@ from fastwsi.kernels.orientation import inverse_orientation, orient, orient_mean
 from fastwsi.kernels.patch_params import PatchParams
 from fastwsi.kernels.pixels import scale_shift
 from fastwsi.kernels.pooling import dense_pool
+from fastwsi.kernels.resizing import area_resize
 from fastwsi.kernels.smoothing import smooth
 from fastwsi.kernels.stitch_sums import accumulate, average
 from fastwsi.kernels.stitching import Stitcher
@@ -28,6 +29,7 @@ __all__ = [
     "Stitcher",
     "WarpBox",
     "accumulate",
+    "area_resize",
     "augment_patches",
     "average",
     "components",

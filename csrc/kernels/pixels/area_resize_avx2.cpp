@@ -1,0 +1,1 @@
+#include "kernels/pixels/area_resize_rows.inl"
