@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import fastwsi
+from fastwsi._numbers import bytes_of
 from fastwsi.streaming import Streamed
-from fastwsi.streaming.memory import bytes_of
 from streaming import networks
 from streaming.compare import check
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,28 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastwsi.streaming.operations import Trained
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
-          "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
-
-
-def bytes_of(text: str | float) -> int:
-    """Return the bytes that a text such as "6GiB" or "800 MB" names, or a number of them.
-
-    Examples
-    --------
-    >>> bytes_of("1.5 GiB"), bytes_of(1_000_000)
-    (1610612736, 1000000)
-    """
-    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise TypeError(f"memory: got {text!r}, expected bytes or a text such as '6GiB'")
-    found = re.fullmatch(r"\s*([0-9.]+(?:[eE][0-9]+)?)\s*([a-zA-Z]*)\s*", str(text))
-    if not found or found[2].lower() not in _UNITS or found[1].count(".") > 1:
-        raise ValueError(f"memory: got {text!r}, expected bytes or a text such as '6GiB', '800 MB'")
-    size = int(float(found[1]) * _UNITS[found[2].lower()])
-    if size <= 0:
-        raise ValueError(f"memory: got {text!r}, expected more than nothing")
-    return size
 
 
 @dataclass(frozen=True)

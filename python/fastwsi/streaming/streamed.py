@@ -14,7 +14,7 @@ from fastwsi.streaming.background import skipping
 from fastwsi.streaming.execution import Numbers, trained_of
 from fastwsi.streaming.explaining import Explanation, explain
 from fastwsi.streaming.function import Call, Stream
-from fastwsi.streaming.memory import Price, bytes_of
+from fastwsi.streaming.memory import Price
 from fastwsi.streaming.operations import Setting
 from fastwsi.streaming.plans import memory_of, plan_for, plan_within
 from fastwsi.streaming.progress import Bar
@@ -115,7 +115,7 @@ class Streamed(torch.nn.Module):
             if module is not self:
                 check_hooks(module, name)
         self._rows = _ROWS if rows is None else _numbers.whole(rows, "rows", 1)
-        self._memory = None if memory is None else bytes_of(memory)
+        self._memory = None if memory is None else _numbers.bytes_of(memory)
         self._scale = Scale(mean, std)
         self._check_source = check_source
         self._progress = progress
