@@ -1,0 +1,88 @@
+"""Levels of a slide and places on them: (x, y) at level 0, sizes (width, height)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastwsi import _numbers
+
+Pair = tuple[int, int]
+
+
+class Region(NamedTuple):
+    """A rectangle: left, top, width and height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution that a slide's file holds.
+
+    Attributes
+    ----------
+    width, height : int
+        In its own pixels.
+    downsample : float
+        Level-0 pixels per pixel: the mean of both axes, as openslide has it.
+    """
+
+    width: int
+    height: int
+    downsample: float
+
+    @property
+    def size(self) -> Pair:
+        """(width, height)."""
+        return self.width, self.height
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """From which level a rectangle is read, and how.
+
+    Attributes
+    ----------
+    level : int
+    x, y : float
+        The rectangle's corner on the level's grid.
+    scale : (float, float)
+        The level's pixels in one of the rectangle's, along x and y.
+    """
+
+    level: int
+    x: float
+    y: float
+    scale: tuple[float, float]
+
+
+def levels_of(sizes: list[Pair]) -> tuple[Level, ...]:
+    """Return levels with their downsampling, given their sizes from the largest on.
+
+    Examples
+    --------
+    >>> [level.downsample for level in levels_of([(1000, 800), (500, 400), (125, 100)])]
+    [1.0, 2.0, 8.0]
+    """
+    width, height = sizes[0]
+    return tuple(Level(w, h, (width / w + height / h) / 2 if i else 1.0) for i, (w, h) in enumerate(sizes))
+
+
+def pair_of(value: int | tuple[int, int], name: str, least: int | None = None) -> Pair:
+    """Return two whole numbers, given one or two; errors name the argument.
+
+    Examples
+    --------
+    >>> pair_of(512, "size", 1), pair_of((3, 4), "xy")
+    ((512, 512), (3, 4))
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"{name}: got {value!r}, expected two whole numbers")
+        return _numbers.whole(value[0], name, least), _numbers.whole(value[1], name, least)
+    one = _numbers.whole(value, name, least)
+    return one, one

@@ -1,0 +1,153 @@
+"""Everything that openslide reads: the formats of some fifteen scanners."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastwsi.slides import resolution
+from fastwsi.slides.backend import WHITE, Colour, Damage, Options, Pixels
+from fastwsi.slides.errors import SlideError, Unsuited
+from fastwsi.slides.geometry import Level, Region
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import openslide
+
+    from fastwsi.slides.resolution import Resolution
+
+logger = logging.getLogger(__name__)
+
+_SMALLEST = 64  # pixels: what fails at this size is given up whole
+_LARGEST = 1 << 24  # pixels that are asked for at once; openslide takes four bytes of each, and a copy
+
+
+class OpenSlideBackend:
+    """Reads through openslide. An error poisons openslide's handle, which is then opened anew."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        try:
+            import openslide  # noqa: PLC0415  (imported where used)
+        except ImportError as error:
+            raise Unsuited(f"openslide is not installed ({error})") from error
+        self._openslide, self._path, self._options = openslide, path, options
+        self._lock = threading.Lock()
+        self._handle: openslide.OpenSlide | None = self._opened()
+        properties = dict(self._handle.properties)
+        self.properties = properties
+        self.levels = tuple(
+            Level(width, height, float(downsample))
+            for (width, height), downsample in zip(
+                self._handle.level_dimensions, self._handle.level_downsamples, strict=True
+            )
+        )
+        self.fill = options.fill or _background(properties) or WHITE
+        self.bounds = _bounds(properties)
+        self.resolutions = _resolutions(properties)
+        self.damage = Damage()
+        self.detail = f"{properties.get('openslide.vendor', 'unknown')}, openslide {_version(openslide)}"
+
+    def read(self, level: int, x: float, y: float, out: Pixels) -> None:
+        """Write pixels of a level. openslide takes whole pixels of level 0: (x, y) is rounded to those."""
+        down = self.levels[level].downsample
+        left, top = round(x * down), round(y * down)
+        height, width, _ = out.shape
+        if width == 0 or height == 0:
+            return
+        with self._lock:
+            band = max(1, _LARGEST // width)
+            for first in range(0, height, band):
+                part = out[first : first + band]
+                self._paint(part, level, left, top + round(first * down))
+
+    def close(self) -> None:
+        """Close openslide's handle."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def _opened(self) -> openslide.OpenSlide:
+        try:
+            handle = self._openslide.OpenSlide(self._path)
+        except self._openslide.OpenSlideUnsupportedFormatError:
+            raise Unsuited("openslide does not know the format") from None
+        except self._openslide.OpenSlideError as error:
+            raise SlideError(self._path, f"openslide: {error}") from None
+        handle.set_cache(self._openslide.OpenSlideCache(self._options.cache))
+        return handle
+
+    def _paint(self, out: Pixels, level: int, x: int, y: int) -> None:
+        """Fill ``out`` from level-0 place (x, y) on; halve what fails until it is too small to halve."""
+        if self._handle is None:
+            raise SlideError(self._path, "the slide is closed")
+        height, width, _ = out.shape
+        try:
+            image = self._handle.read_region((x, y), level, (width, height))
+        except self._openslide.OpenSlideError as error:
+            self._handle.close()
+            self._handle = self._opened()
+            if max(width, height) <= _SMALLEST:
+                out[...] = self.fill
+                down = self.levels[level].downsample
+                place = (level, round(x / down), round(y / down))
+                if self.damage.note(place, str(error)):
+                    logger.warning("%s: level %d, region at %s: %s", self._path, level, place[1:], error)
+                return
+            down = self.levels[level].downsample
+            if width >= height:
+                half = width // 2
+                self._paint(out[:, :half], level, x, y)
+                self._paint(out[:, half:], level, x + round(half * down), y)
+            else:
+                half = height // 2
+                self._paint(out[:half], level, x, y)
+                self._paint(out[half:], level, x, y + round(half * down))
+            return
+        _over(np.asarray(image), self.fill, out)
+
+
+def _over(pixels: Pixels, fill: Colour, out: Pixels) -> None:
+    """Lay RGBA pixels over a colour."""
+    opacity = pixels[..., 3:]
+    if opacity.min() == 255:
+        out[...] = pixels[..., :3]
+        return
+    alpha = opacity.astype(np.uint32)
+    mixed = pixels[..., :3] * alpha + np.asarray(fill, np.uint32) * (255 - alpha)
+    out[...] = (mixed + 127) // 255
+
+
+def _background(properties: dict[str, str]) -> Colour | None:
+    text = properties.get("openslide.background-color", "")
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return (value[0], value[1], value[2]) if len(value) == 3 else None
+
+
+def _bounds(properties: dict[str, str]) -> Region | None:
+    try:
+        x, y, width, height = (
+            int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height")
+        )
+    except (KeyError, ValueError):
+        return None
+    return Region(x, y, width, height)
+
+
+def _resolutions(properties: dict[str, str]) -> tuple[tuple[str, Resolution | None], ...]:
+    x, y = (resolution.number_in(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    vendor = None if x is None or y is None else (x, y)
+    per_x, per_y = (resolution.number_in(properties.get(f"tiff.{axis}Resolution")) for axis in "XY")
+    unit = {"inch": 2, "centimeter": 3}.get(properties.get("tiff.ResolutionUnit", ""), 0)
+    tags = None if per_x is None or per_y is None else resolution.from_tags(unit, per_x, per_y)
+    return (("openslide.mpp-x, openslide.mpp-y", vendor), ("TIFF tags", tags))
+
+
+def _version(openslide: object) -> str:
+    return str(getattr(openslide, "__library_version__", ""))
