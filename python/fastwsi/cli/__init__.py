@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from fastwsi._version import __version__
+from fastwsi.cli.data import data
 from fastwsi.cli.doctor import doctor
+from fastwsi.cli.synth import EXAMPLES, synth
 
 app = typer.Typer(
     name="fastwsi",
@@ -17,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(doctor)
+app.command(epilog=EXAMPLES)(synth)
+app.add_typer(data)
 
 
 def _print_version(wanted: bool) -> None:

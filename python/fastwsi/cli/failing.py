@@ -1,0 +1,31 @@
+"""Errors as one line for people, with a trace only where it is asked for."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def failing_in_one_line(*, debug: bool) -> Iterator[None]:
+    """Turn errors that a user can mend into one line and exit code 1.
+
+    Examples
+    --------
+    >>> with failing_in_one_line(debug=False):
+    ...     pass
+    """
+    from fastwsi.slides import SlideError  # noqa: PLC0415  (not for --help)
+
+    try:
+        yield
+    except (SlideError, OSError, ValueError, TypeError, ImportError) as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(code=1) from None

@@ -1,0 +1,83 @@
+"""Camelyon17: five slides for each patient, stages for both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastwsi.data.files import existing_folder, find, read_rows, stem
+from fastwsi.data.records import SlideRecord, SlideSet
+from fastwsi.slides import SlideError
+
+if TYPE_CHECKING:
+    from fastwsi.data.records import Split
+
+SLIDE_STAGES = ("negative", "itc", "micro", "macro")
+PATIENT_STAGES = ("pN0", "pN0(i+)", "pN1mi", "pN1", "pN2")
+_NODES = 5
+_TRAINING = 100  # patients, of 200
+_OF_A_CENTRE = 20  # patients, in the order of their numbers
+
+
+def camelyon17(root: str | Path) -> SlideSet:
+    """List the slides of Camelyon17, each with its stage; see `patient_stages` for those of patients.
+
+    Slides (``patient_000_node_0.tif``), annotations and masks are found by name anywhere under ``root``;
+    labels in ``stages.csv`` or ``stage_labels.csv``, of rows "patient_000.zip, pN0" and
+    "patient_000_node_0.tif, negative", with or without endings and header. Slides that have a stage other
+    than negative and no annotation are marked as not exhaustive: 50 have one.
+    """
+    folder = existing_folder(root)
+    slides = find(folder, r"(patient_\d{3}_node_\d)\.tiff?")
+    if not slides:
+        raise SlideError(folder, "no slides of Camelyon17: no patient_000_node_0.tif …")
+    annotations = find(folder, r"(patient_\d{3}_node_\d)\.xml")
+    masks = find(folder, r"(patient_\d{3}_node_\d)_mask\.tiff?")
+    stages = _stages(folder)
+    records, missing = [], []
+    for name, path in sorted(slides.items()):
+        patient = name[: len("patient_000")]
+        number = int(patient[-3:])
+        split: Split = "train" if number < _TRAINING else "test"
+        label = stages.get(name, "")
+        annotation = annotations.get(name)
+        record = SlideRecord(
+            name, path, label, split, annotation, masks.get(name), patient=patient,
+            extra={"center": str(number % _TRAINING // _OF_A_CENTRE)},
+        )  # fmt: skip
+        if label not in ("", "negative") and annotation is None:
+            record = record.with_remark("metastases are not annotated", exhaustive=False)
+        if split == "train" and not label:
+            missing.append((name, "stage"))
+        records.append(record)
+    for patient in sorted({record.patient for record in records}):
+        nodes = [f"{patient}_node_{node}" for node in range(_NODES)]
+        missing += [(node, "slide") for node in nodes if node not in slides]
+    return SlideSet("Camelyon17", folder, tuple(records), (), tuple(missing))
+
+
+def patient_stages(root: str | Path) -> dict[str, str]:
+    """Return each patient's pN stage, spelled as `PATIENT_STAGES` has them."""
+    stages = _stages(existing_folder(root))
+    return {name: stage for name, stage in sorted(stages.items()) if "_node_" not in name}
+
+
+def _stages(folder: Path) -> dict[str, str]:
+    path = next(iter(find(folder, r"(stages|stage_labels)\.csv").values()), None)
+    if path is None:
+        return {}
+    found = {}
+    spelled = {_plain(stage): stage for stage in (*SLIDE_STAGES, *PATIENT_STAGES)}
+    for row in read_rows(path):
+        name = stem(row[0])
+        if not name.startswith("patient_"):
+            continue  # a header
+        if len(row) < 2 or _plain(row[1]) not in spelled:
+            raise SlideError(path, f"{row[0]}: got the stage {row[1] if row[1:] else ''!r}, expected one of "
+                                   f"{', '.join((*SLIDE_STAGES, *PATIENT_STAGES))}")  # fmt: skip
+        found[name] = spelled[_plain(row[1])]
+    return found
+
+
+def _plain(stage: str) -> str:
+    return stage.lower().replace(" ", "")

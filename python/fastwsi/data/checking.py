@@ -1,0 +1,178 @@
+"""What there is in a data set's folder, what is missing, and what cannot be read."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastwsi.data.camelyon16 import camelyon16
+from fastwsi.data.camelyon17 import camelyon17
+from fastwsi.data.files import existing_folder, find
+from fastwsi.data.panda import panda
+from fastwsi.data.patch_camelyon import PatchCamelyon
+from fastwsi.data.records import SlideSet
+from fastwsi.data.table import slide_table
+from fastwsi.slides import AnnotationWarning, SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fastwsi.data.records import SlideRecord
+
+_MARKS = (  # a file by which each data set is known, and who lists it
+    (r"((?:normal|tumor|test)_\d{3})\.tiff?", camelyon16),
+    (r"(patient_\d{3}_node_\d)\.tiff?", camelyon17),
+)
+_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that is wrong with a data set.
+
+    Attributes
+    ----------
+    kind : str
+        "missing", "unreadable", "remark" or "left out".
+    name : str
+        The slide, or the file.
+    reason : str
+    """
+
+    kind: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a look at a data set found.
+
+    Attributes
+    ----------
+    name : str
+        Which data set it is.
+    counts : dict
+        How many slides there are of each split and label, such as "train tumor".
+    troubles : tuple of Trouble
+    """
+
+    name: str
+    counts: dict[str, int]
+    troubles: tuple[Trouble, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing is missing and all can be read."""
+        return not any(trouble.kind in ("missing", "unreadable") for trouble in self.troubles)
+
+
+def recognise(root: str | Path) -> SlideSet:
+    """Tell which data set a folder holds, and list it; a CSV file is a table of slides.
+
+    Camelyon16, Camelyon17 and PANDA are known by their files' names; else the folder must hold a single CSV
+    file with the columns ``slide`` and ``label``.
+    """
+    path = Path(root)
+    if path.is_file():
+        return slide_table(path)
+    folder = existing_folder(path)
+    for pattern, lister in _MARKS:
+        if find(folder, pattern):
+            return lister(folder)
+    if find(folder, r"(train)\.csv"):
+        return panda(folder)
+    tables = sorted(folder.glob("*.csv"))
+    if len(tables) == 1:
+        return slide_table(tables[0])
+    raise SlideError(
+        folder,
+        "no data set that is known: neither slides of Camelyon16, Camelyon17 or PANDA, nor PatchCamelyon, "
+        f"nor a CSV file of slides ({len(tables)} CSV files here)",
+    )
+
+
+def check(
+    root: str | Path, *, read: bool = True, progress: Callable[[str, int, int], None] | None = None
+) -> Checked:
+    """Look through a data set: list it, and open every slide, annotation and mask.
+
+    Parameters
+    ----------
+    root : path
+        A folder, or a table of slides.
+    read : bool
+        Whether to open files; else only names are looked at.
+    progress : callable, optional
+        Called with a slide's name, slides done, and slides in all.
+    """
+    patches = _patches(Path(root))
+    if patches is not None:
+        return patches
+    found = recognise(root)
+    troubles = [Trouble("missing", name, what) for name, what in found.missing]
+    troubles += [Trouble("left out", name, reason) for name, reason in found.left_out]
+    counts: dict[str, int] = {}
+    for done, record in enumerate(found.records):
+        key = f"{record.split or 'unassigned'} {record.label or 'unlabelled'}"
+        counts[key] = counts.get(key, 0) + 1
+        troubles += [Trouble("remark", record.name, remark) for remark in record.remarks]
+        if read and record.path.exists():
+            troubles += [Trouble("unreadable", record.name, reason) for reason in _faults(record)]
+        if progress is not None:
+            progress(record.name, done + 1, len(found.records))
+    return Checked(found.name, dict(sorted(counts.items())), tuple(troubles))
+
+
+def _patches(root: Path) -> Checked | None:
+    """Return what there is of PatchCamelyon, if that is what a folder holds."""
+    if not root.is_dir() or not find(root, r"(camelyonpatch_level_2_split_\w+|train_labels)\.(?:h5|csv)"):
+        return None
+    counts: dict[str, int] = {}
+    troubles = [
+        trouble for split in ("train", "validation", "test") for trouble in _split(root, split, counts)
+    ]
+    return Checked("PatchCamelyon", counts, tuple(troubles))
+
+
+def _split(root: Path, split: str, counts: dict[str, int]) -> list[Trouble]:
+    """Count a split's patches; return what is wrong with it."""
+    try:
+        labels = PatchCamelyon(root, split).labels  # type: ignore[arg-type]
+    except SlideError as error:
+        absent = "no PatchCamelyon" in error.reason
+        return [Trouble("missing" if absent else "unreadable", split, error.reason)]
+    for label, name in ((0, "normal"), (1, "tumor"), (-1, "unlabelled")):
+        if (labels == label).any():
+            counts[f"{split} {name}"] = int((labels == label).sum())
+    return []
+
+
+def _faults(record: SlideRecord) -> Iterator[str]:
+    """Yield what is wrong with a slide and the files beside it."""
+    try:
+        with record.open(threads=1) as slide:
+            width, height = slide.dimensions
+            slide.thumbnail(_SIDE)
+            slide.read((width // 2 - _SIDE // 2, height // 2 - _SIDE // 2), _SIDE)
+            yield from (
+                f"level {place[0]}, tile at {place[1:]}: {why}" for place, why in slide.corrupt.items()
+            )
+            if not slide.has_mpp:
+                yield "no resolution in the file"
+            yield from _faults_beside(record, slide)
+    except SlideError as error:
+        yield error.reason
+
+
+def _faults_beside(record: SlideRecord, slide: object) -> Iterator[str]:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", AnnotationWarning)
+        try:
+            record.annotations()
+            record.label_mask(slide)  # type: ignore[arg-type]
+        except SlideError as error:
+            yield f"{error.path.name}: {error.reason}"
+    yield from (str(each.message) for each in told if issubclass(each.category, AnnotationWarning))
