@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import imagecodecs
 import numpy as np
 import openslide
@@ -101,6 +104,70 @@ def test_aligned_reading_takes_the_nearest_pixels(pair):
     np.testing.assert_array_equal(
         slide.read((101, 55), (60, 50), level=1, align=True), whole[y : y + 50, x : x + 60]
     )
+
+
+SIZES = [(256, 256), (257, 255), (1000, 64), (63, 700), (5, 3), (1030, 900)]
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("tile", [64, 240, 256])
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_tiles_and_subsamplings(tmp_path, size, tile, subsampling):
+    image = picture(*size)
+    levels = [image, halved(image)] if min(size) > 60 else [image]
+    colours = "rgb" if subsampling == (1, 1) else "ycbcr"
+    path = write(
+        tmp_path / "slide.tif", levels, tile=tile, photometric=colours, subsampling=subsampling, mpp=0.25
+    )
+    with fastwsi.open_slide(path, backend="tiff") as slide, openslide.OpenSlide(path) as handle:
+        for i, level in enumerate(slide.levels):
+            wanted, opaque = theirs(handle, (0, 0), i, level.size)
+            assert opaque.all()
+            np.testing.assert_array_equal(slide.read((0, 0), level.size, level=i), wanted)
+
+
+SCANNED = "cmu-1-small-region.svs"
+
+
+@pytest.fixture(scope="module")
+def scanned():
+    """A real slide."""
+    folder = os.environ.get("FASTWSI_TEST_DATA")
+    if not folder or not (Path(folder) / SCANNED).exists():
+        pytest.skip(f"FASTWSI_TEST_DATA does not name a folder with {SCANNED}")
+    return Path(folder) / SCANNED
+
+
+class TestScanned:
+    def test_the_whole_slide(self, scanned):
+        with fastwsi.open_slide(scanned) as slide, openslide.OpenSlide(scanned) as handle:
+            assert slide.backend == "tiff"
+            assert slide.mpp == 0.499
+            wanted, _ = theirs(handle, (0, 0), 0, slide.dimensions)
+            np.testing.assert_array_equal(slide.read((0, 0), slide.dimensions), wanted)
+
+    @settings(max_examples=40)
+    @given(data=st.data())
+    def test_any_rectangle(self, scanned, data):
+        with fastwsi.open_slide(scanned) as slide, openslide.OpenSlide(scanned) as handle:
+            xy = data.draw(st.integers(-300, 2300)), data.draw(st.integers(-300, 3100))
+            size = data.draw(st.integers(1, 520)), data.draw(st.integers(1, 520))
+            wanted, opaque = theirs(handle, xy, 0, size)
+            found = slide.read(xy, size)
+            np.testing.assert_array_equal(found[opaque], wanted[opaque])
+            assert (found[~opaque] == 255).all()
+
+    @pytest.mark.parametrize("mpp", [0.25, 0.7, 2.0, 8.0])
+    def test_any_resolution_by_either_reader(self, scanned, mpp):
+        with fastwsi.open_slide(scanned) as one, fastwsi.open_slide(scanned, backend="openslide") as other:
+            np.testing.assert_array_equal(
+                one.read((700, 900), (90, 80), mpp=mpp), other.read((700, 900), (90, 80), mpp=mpp)
+            )
+
+    def test_tissue(self, scanned):
+        with fastwsi.open_slide(scanned) as slide:
+            for method in ("hsv_otsu", "otsu", "gray"):
+                assert 0.3 < fastwsi.slides.tissue_mask(slide, method).mask.mean() < 0.6
 
 
 @pytest.mark.parametrize("size", [(240, 240), (241, 239), (1000, 300), (97, 53)])

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 import fastwsi
 from fastwsi.slides import TissueMask, tissue_mask
+from fastwsi.slides.synthetic.tissues import Tissue
 from fastwsi.slides.tissue_colours import hue, otsu, saturation
 from slides.pyramids import write
 
@@ -172,3 +173,18 @@ def test_colours():
     pixels = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 10, 10], [0, 0, 0]], np.uint8)[None]
     assert hue(pixels).tolist() == [[0, 120, 240, 0, 0]]
     assert saturation(pixels).tolist() == [[1, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_synthetic_slides(seed):
+    """Folds, pen, bubbles and dust among them: what is found is the node, less its fat and pale sinuses."""
+    slide = fastwsi.slides.synthetic_slide(seed, size=(2400, 2000), mpp=1.0)
+    found = tissue_mask(fastwsi.open_slide(slide.rows(0, 2000), mpp=1.0)).mask
+    classes = slide.anatomy.classes
+    node = np.isin(classes, [tissue for tissue in Tissue if tissue not in (Tissue.GLASS, Tissue.FAT)])
+    rows, columns = (
+        np.arange(side) * whole // side for side, whole in zip(found.shape, node.shape, strict=True)
+    )
+    there = node[np.ix_(rows, columns)]
+    assert (found & there).sum() > 0.8 * there.sum()
+    assert (found & ~ndimage.binary_dilation(there, iterations=4)).mean() < 0.05

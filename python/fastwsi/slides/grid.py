@@ -70,9 +70,9 @@ class PatchGrid:
         slide: Slide,
         size: int,
         stride: int | None = None,
-        *,
         mpp: float | None = None,
         tissue: TissueMask | None = None,
+        *,
         min_tissue: float = 0.0,
     ) -> None:
         self.slide, self.mpp = slide, mpp

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def write_asap(path: str | Path, annotations: Annotations) -> None:
     for group, colour in groups.items():
         if group:
             lines.append(
-                f'\t\t<Group Name={quoteattr(group)} PartOfGroup="None" Color={quoteattr(colour)}>'
+                f'\t\t<Group Name={_quoted(group)} PartOfGroup="None" Color={_quoted(colour)}>'
                 "<Attributes /></Group>"
             )
     lines += ["\t</AnnotationGroups>", "</ASAP_Annotations>", ""]
@@ -94,8 +94,8 @@ def _element(kind: Kind, points: Points, name: str, group: str, colour: str) -> 
     places = [
         f'\t\t\t\t<Coordinate Order="{i}" X="{x:.10g}" Y="{y:.10g}" />' for i, (x, y) in enumerate(points)
     ]
-    told = f'Name={quoteattr(name)} Type="{_NAMES[kind]}"'
-    told += f" PartOfGroup={quoteattr(group or 'None')} Color={quoteattr(colour)}"
+    told = f'Name={_quoted(name)} Type="{_NAMES[kind]}"'
+    told += f" PartOfGroup={_quoted(group or 'None')} Color={_quoted(colour)}"
     return [
         f"\t\t<Annotation {told}>",
         "\t\t\t<Coordinates>",
@@ -160,6 +160,11 @@ def _number(text: str | None, name: str) -> float:
         return float(text.strip().replace(",", "."))
     except ValueError:
         raise ValueError(f"got {name}={text[:40]!r}, expected a number") from None
+
+
+def _quoted(text: str) -> str:
+    """Return a text as the value of an attribute."""
+    return f'"{escape(text, quote=True)}"'
 
 
 def _colour(number: int) -> str:
