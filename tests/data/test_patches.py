@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from fastwsi import data
 from fastwsi.data import BalancedPatchSampler, ClassMap, PatchDataset, SlideRecord, class_map, labels_of
 from fastwsi.slides import Annotation, Annotations, write_asap, write_slide
 
@@ -115,6 +114,13 @@ class TestSampler:
         assert cells.min() > 0.6 * cells.mean()
         assert all(0 <= y < 10 for _, y in places)
 
+    def test_attempts_share_the_slide(self, maps):
+        sampler = BalancedPatchSampler(maps, seed=5)
+        for i in range(50):
+            draws = [sampler.draw(i, attempt) for attempt in range(4)]
+            assert len({(draw.slide, draw.stream) for draw in draws}) == 1
+            assert len({draw.centre for draw in draws}) == 4
+
     def test_a_draw_depends_on_its_number_alone(self, maps):
         one, two = BalancedPatchSampler(maps, seed=5), BalancedPatchSampler(maps, seed=5)
         first = [one.draw(i) for i in range(50)]
@@ -156,6 +162,34 @@ class TestPatches:
                 assert np.abs(tumour.mean(0) - TUMOUR).max() < 12
         assert len(seen) == 5
 
+    def test_slides_count_alike_however_small_their_tumour(self, folder):
+        records = [
+            slide_with(folder, "tumor_070", [(400, 300, 600)]),
+            slide_with(folder, "tumor_071", [(700, 700, 12)]),
+        ]
+        maps = []
+        for record in records:
+            with record.open() as slide:
+                maps.append(class_map(record, slide, labels_of(record, slide)))
+        dataset = PatchDataset(records, BalancedPatchSampler(maps, {"tumor": 1}), 32, 16, length=200)
+        share = np.mean([dataset[i].slide == "tumor_071" for i in range(200)])
+        assert abs(share - 0.5) < 0.12
+
+    def test_nothing_unannotated_counts_as_normal(self, folder):
+        record = slide_with(folder, "tumor_018", [(400, 400, 300)]).with_remark("not", exhaustive=False)
+        with record.open() as slide:
+            own = class_map(record, slide, labels_of(record, slide))
+        sampler = BalancedPatchSampler([own], {"tumor": 1, "boundary": 1})
+        dataset = PatchDataset([record], sampler, 64, 32, length=60)
+        assert {dataset[i].label for i in range(60)} == {1}
+
+    def test_files_are_closed_again(self, folder, records, maps, monkeypatch):
+        monkeypatch.setattr("fastwsi.data.patches._MOST_OPEN", 1)
+        dataset = PatchDataset(records, BalancedPatchSampler(maps), 32, 16, length=30)
+        for i in range(30):
+            assert dataset[i].pixels.shape == (32, 32, 3)
+            assert len(dataset._open) <= 1
+
     def test_the_same_for_any_number_of_workers(self, records, maps):
         dataset = PatchDataset(records, BalancedPatchSampler(maps, seed=1), 64, 32, length=24)
         batches = []
@@ -196,7 +230,3 @@ class TestPatches:
             PatchDataset(records[:1], sampler)
         with pytest.raises(ValueError, match="centre: got 50, expected at most the size, 20"):
             PatchDataset(records, sampler, 20, 50)
-
-
-def test_names_are_found():
-    assert data.ClassMap is ClassMap

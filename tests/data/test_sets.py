@@ -169,6 +169,7 @@ def test_panda(tmp_path):
     (record,) = found.records
     assert (record.label, record.extra["gleason_score"]) == ("0", "0+0")
     assert record.mask.name == "0005f7aa_mask.tiff"
+    assert record.tumour_values == (2,)
     assert found.missing == (("000920ad", "slide"),)
     (tmp_path / "train.csv").write_text("image_id,isup_grade\n0005f7aa,9\n")
     with pytest.raises(SlideError, match="got isup_grade '9'"):

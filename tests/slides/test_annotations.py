@@ -12,19 +12,16 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fastwsi
 from fastwsi.slides import (
     Annotation,
     Annotations,
     AnnotationWarning,
-    LabelMask,
     SlideError,
     read_asap,
     read_geojson,
     write_asap,
     write_geojson,
 )
-from slides.pyramids import halved, write
 
 
 def ring(*points):
@@ -184,6 +181,9 @@ class TestAsap:
                 assert read_asap(path).rasterise((0, 0), 32).shape == (32, 32)
 
 
+BYTES = [b"9", b"e999", b"null", b"[", b'"', b"\xff"]
+
+
 class TestGeoJson:
     SHAPES = Annotations(
         (
@@ -235,6 +235,31 @@ class TestGeoJson:
         (tmp_path / "a.geojson").write_text(json.dumps(feature))
         again = read_geojson(tmp_path / "a.geojson")
         assert [(shape.group, len(shape.points)) for shape in again] == [("T", 3), ("T", 3)]
+
+    def test_derived_classes_marks_of_order_and_features_that_are_nowhere(self, tmp_path):
+        feature = {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [1, 2]},
+            "properties": {"classification": {"names": ["Tumor", "Positive"]}},
+        }
+        nowhere = {"type": "Feature", "geometry": None, "properties": {}}
+        (tmp_path / "a.geojson").write_text("\ufeff" + json.dumps([feature, nowhere]), encoding="utf-8")
+        assert read_geojson(tmp_path / "a.geojson").groups == ("Tumor: Positive",)
+
+    @settings(max_examples=100)
+    @given(data=st.data())
+    def test_any_damage_is_an_error_or_annotations(self, tmp_path_factory, data):
+        path = tmp_path_factory.getbasetemp() / "damaged.geojson"
+        write_geojson(path, self.SHAPES)
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 5))):
+            place = data.draw(st.integers(0, len(content) - 1))
+            content[place : place + 1] = data.draw(st.sampled_from(BYTES))
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AnnotationWarning)
+            with suppress(SlideError):
+                assert read_geojson(path).rasterise((0, 0), 32).shape == (32, 32)
 
     @pytest.mark.parametrize(
         ("content", "reason"),
@@ -340,39 +365,7 @@ class TestRasterise:
             Annotations().rasterise((0, 0), 4, scale=scale)
 
 
-class TestMasks:
-    @pytest.fixture
-    def labels(self):
-        return np.random.default_rng(0).integers(0, 3, (300, 400), np.uint8)
-
-    @pytest.mark.parametrize("kind", ["file", "array"])
-    def test_the_pixel_under_each_centre(self, tmp_path, labels, kind):
-        source = labels
-        if kind == "file":
-            source = write(tmp_path / "mask.tif", [labels, halved(labels)], compression="lzw", tile=128)
-        mask = LabelMask(source, (800, 600))
-        found = mask.rasterise((21, 10), (50, 40), scale=3)
-        if kind == "array":
-            x = ((21 + (np.arange(50) + 0.5) * 3) / 2).astype(int)
-            y = ((10 + (np.arange(40) + 0.5) * 3) / 2).astype(int)
-            np.testing.assert_array_equal(found, labels[np.ix_(y, x)])
-        np.testing.assert_array_equal(mask.rasterise((0, 0), (400, 300), scale=2), labels)
-        if kind == "file":
-            np.testing.assert_array_equal(mask.rasterise((0, 0), (200, 150), scale=4), halved(labels))
-
-    def test_outside_is_0_and_values_are_mapped(self, labels):
-        mask = LabelMask(labels, (400, 300))
-        found = mask.rasterise((-10, -10), 20, values={1: 0, 2: 5})
-        assert not found[:10].any()
-        np.testing.assert_array_equal(found[10:, 10:] == 5, labels[:10, :10] == 2)
-
-    def test_a_mask_of_another_shape_is_refused(self, labels):
-        with pytest.raises(SlideError, match="does not fit a slide of 400 x 600"):
-            LabelMask(labels, (400, 600))
-
-
 def test_moved():
     (shape,) = Annotations((Annotation("polygon", SQUARE, holes=(HOLE,)),)).moved((-5, 7))
     assert shape.bounds == (5, 17, 45, 57)
     assert shape.holes[0].min() == 15
-    assert isinstance(fastwsi.slides.Annotations(), Annotations)

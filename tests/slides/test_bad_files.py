@@ -153,6 +153,46 @@ class TestCorruptTile:
             assert np.abs(slide.read((0, 0), 200).astype(int) - good[:200, :200]).mean() < 10
 
 
+def test_a_corrupt_tile_is_no_other(tmp_path):
+    """Tiles of 16 pixels: row 1, column 0 begins at the pixel whose number is another tile's."""
+    image = picture(256, 256)
+    path = write(tmp_path / "slide.tif", [image], tile=16, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        offset, count = file.pages[0].dataoffsets[16], file.pages[0].databytecounts[16]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + count] = bytes(count)
+    path.write_bytes(content)
+    wanted = image.copy()
+    wanted[16:32, :16] = 255
+    with fastwsi.open_slide(path) as slide:
+        for _ in range(2):
+            np.testing.assert_array_equal(slide.read((0, 0), 256), wanted)
+        assert list(slide.corrupt) == [(0, 0, 16)]
+
+
+def test_a_slide_that_breaks_while_it_is_open(tmp_path, whole):
+    path = tmp_path / "slide.tif"
+    path.write_bytes(whole)
+    with fastwsi.open_slide(path, backend="openslide", cache=0) as slide:
+        slide.read((0, 0), 50)
+        path.write_bytes(bytes(len(whole)))
+        for _ in range(2):
+            with pytest.raises(SlideError, match=r"changed while it was open|openslide"):
+                slide.read((0, 0), 300)
+        path.write_bytes(whole)
+        assert slide.read((0, 0), 50).shape == (50, 50, 3)
+
+
+@pytest.mark.parametrize("suffix", [".svs", ".png"])
+def test_no_program_is_started_for_a_file(tmp_path, suffix, monkeypatch):
+    """Pillow would give PostScript to Ghostscript."""
+    monkeypatch.setattr("subprocess.Popen.__init__", lambda *args, **kwargs: pytest.fail("started a program"))
+    (tmp_path / f"slide{suffix}").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    )
+    refused(tmp_path / f"slide{suffix}", "no slide that can be read")
+
+
 def huge(path, width, height, tile=256):
     """A TIFF of a few hundred bytes whose header claims a picture of any size."""
     entries = [

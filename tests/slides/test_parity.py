@@ -89,11 +89,18 @@ def test_between_pixels_of_a_level(pair, data):
     size = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 200))
     wanted, opaque = theirs(handle, xy, level, size)
     found = slide.read(xy, size, level=level)
-    off = np.abs(found.astype(int) - wanted)[opaque]
-    assert off.size == 0 or off.max() <= 2
     place = [x / slide.levels[level].downsample for x in xy]
+    off = np.abs(found.astype(int) - wanted).max(2)
     if all(value == int(value) for value in place):
-        assert off.size == 0 or off.max() == 0
+        assert not off[opaque].any()
+    # openslide rounds down what each tile adds: twice at seams, four times in corners where four meet.
+    tile = int(handle.properties["openslide.level[0].tile-width"])
+    near = [
+        np.abs((np.arange(n) + p + tile / 2) % tile - tile / 2) < 1.5
+        for p, n in zip(place, size, strict=True)
+    ]
+    corner = near[1][:, None] & near[0]
+    assert (off <= np.where(corner, 3, 2))[opaque].all()
 
 
 def test_aligned_reading_takes_the_nearest_pixels(pair):

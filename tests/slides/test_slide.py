@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import pickle
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,7 +12,6 @@ from hypothesis import strategies as st
 
 import fastwsi
 from fastwsi.slides import SlideError
-from fastwsi.slides.tile_cache import TileCache
 from reference import resize
 from slides.pyramids import APERIO, halved, picture, write
 
@@ -208,102 +202,12 @@ class TestResolution:
             assert slide.mpp_source == "TIFF tags"
 
 
-def read_in_child(slide, queue):
-    queue.put((os.getpid(), slide.read((13, 21), (100, 50))))
-
-
-class TestProcesses:
-    def test_pickles_reopen(self, slide, image):
-        again = pickle.loads(pickle.dumps(slide))
-        np.testing.assert_array_equal(again.read((13, 21), (100, 50)), image[21:71, 13:113])
-        assert again.backend == slide.backend
-
-    @pytest.mark.parametrize("method", ["fork", "spawn"])
-    def test_children_read_by_themselves(self, slide, image, method):
-        slide.read((0, 0), 300)
-        context = multiprocessing.get_context(method)
-        queue = context.Queue()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: it is the point
-            children = [context.Process(target=read_in_child, args=(slide, queue)) for _ in range(2)]
-            for child in children:
-                child.start()
-        answers = [queue.get(timeout=60) for _ in children]
-        for child in children:
-            child.join()
-        assert len({pid for pid, _ in answers}) == 2
-        for _, pixels in answers:
-            np.testing.assert_array_equal(pixels, image[21:71, 13:113])
-        np.testing.assert_array_equal(slide.read((13, 21), (100, 50)), image[21:71, 13:113])
-
-    def test_many_threads(self, slide, image):
-        rng = np.random.default_rng(0)
-        places = [(int(x), int(y)) for x, y in rng.integers(0, 400, (64, 2))]
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda xy: slide.read(xy, 90), places))
-        for (x, y), pixels in zip(places, found, strict=True):
-            np.testing.assert_array_equal(pixels, image[y : y + 90, x : x + 90])
-
-
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("cache", [0, "100KB", "64MiB"])
 def test_threads_and_cache_change_no_pixel(path, image, threads, cache):
     with fastwsi.open_slide(path, threads=threads, cache=cache) as slide:
         for _ in range(2):
             np.testing.assert_array_equal(slide.read((0, 0), (700, 500)), image)
-
-
-def kept(cache, key, side=10):
-    tile = cache.memory(side, side)
-    tile[...] = key
-    cache.put(key, tile)
-    cache.done(key, tile)
-
-
-def there(cache, key):
-    tile = cache.get(key)
-    if tile is not None:
-        cache.done(key, tile)
-    return tile is not None
-
-
-class TestCache:
-    def test_keeps_to_its_limit_and_to_what_was_used_last(self):
-        cache = TileCache(1000)
-        for i in range(50):
-            kept(cache, i)
-            assert cache.bytes <= 1000
-        assert [i for i in range(50) if there(cache, i)] == [47, 48, 49]
-        assert there(cache, 47)
-        kept(cache, 50)
-        assert there(cache, 47)  # used since
-        assert not there(cache, 48)
-
-    def test_what_is_larger_is_not_kept(self):
-        cache = TileCache(1000)
-        kept(cache, 1, side=30)
-        assert not there(cache, 1)
-        assert cache.bytes == 0
-
-    def test_memory_that_is_read_becomes_no_other_tile(self):
-        cache = TileCache(1000)
-        kept(cache, 1)
-        reading = cache.get(1)
-        for i in range(2, 40):
-            kept(cache, i)
-        assert not there(cache, 1)
-        assert (reading == 1).all()
-        cache.done(1, reading)
-
-    def test_memory_serves_again(self):
-        cache = TileCache(1000)
-        addresses = set()
-        for i in range(100):
-            tile = cache.memory(10, 10)
-            addresses.add(tile.__array_interface__["data"][0])
-            cache.put(i, tile)
-            cache.done(i, tile)
-        assert len(addresses) <= 5
 
 
 class TestArrays:

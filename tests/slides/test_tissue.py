@@ -81,6 +81,13 @@ def test_an_empty_slide_is_reported(method, caplog):
     assert "found no tissue" in repr(found)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("mpp", [0.25, 8])
+def test_small_blank_slides_hold_none(method, mpp):
+    image = np.clip(np.random.default_rng(0).normal(GLASS, 2, (600, 800, 3)), 0, 255).astype(np.uint8)
+    assert not tissue_mask(opened(image, mpp), method).found
+
+
 def test_small_pieces_and_holes_go_gaps_are_closed():
     image, _ = scene()
     image[20:24, 20:24] = PINK  # 1000 µm²
@@ -119,6 +126,11 @@ def test_a_mask_of_ones_own(tmp_path):
     assert found.scale == (4, 4)
     path = write(tmp_path / "mask.tif", [truth.astype(np.uint8)], compression="lzw", tile=128)
     np.testing.assert_array_equal(tissue_mask(slide, mask=path).mask, truth)
+    pictures = pytest.importorskip("PIL.Image")
+    palette = pictures.fromarray(truth.astype(np.uint8), mode=None).convert("P")
+    palette.putpalette([0, 0, 0, 0, 0, 0] + [255] * 762)  # whose colours say nothing
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(tissue_mask(slide, mask=tmp_path / "palette.png").mask, truth)
     with pytest.raises(TypeError, match="mask: got shape"):
         tissue_mask(slide, mask=np.zeros((3, 3, 3)))
 

@@ -47,6 +47,8 @@ def camelyon17(root: str | Path) -> SlideSet:
         )  # fmt: skip
         if label not in ("", "negative") and annotation is None:
             record = record.with_remark("metastases are not annotated", exhaustive=False)
+        elif label == "itc":
+            record = record.with_remark("isolated tumour cells are not all annotated", exhaustive=False)
         if split == "train" and not label:
             missing.append((name, "stage"))
         records.append(record)

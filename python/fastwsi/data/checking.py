@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fastwsi.data.records import SlideRecord
+    from fastwsi.slides import Slide
 
 _MARKS = (  # a file by which each data set is known, and who lists it
     (r"((?:normal|tumor|test)_\d{3})\.tiff?", camelyon16),
@@ -120,7 +121,7 @@ def check(
         counts[key] = counts.get(key, 0) + 1
         troubles += [Trouble("remark", record.name, remark) for remark in record.remarks]
         if read and record.path.exists():
-            troubles += [Trouble("unreadable", record.name, reason) for reason in _faults(record)]
+            troubles += [Trouble(kind, record.name, reason) for kind, reason in _faults(record)]
         if progress is not None:
             progress(record.name, done + 1, len(found.records))
     return Checked(found.name, dict(sorted(counts.items())), tuple(troubles))
@@ -131,9 +132,12 @@ def _patches(root: Path) -> Checked | None:
     if not root.is_dir() or not find(root, r"(camelyonpatch_level_2_split_\w+|train_labels)\.(?:h5|csv)"):
         return None
     counts: dict[str, int] = {}
-    troubles = [
-        trouble for split in ("train", "validation", "test") for trouble in _split(root, split, counts)
-    ]
+    splits = (
+        ("train", "validation", "test")
+        if find(root, r"(camelyonpatch_level_2_split_\w+)\.h5")
+        else ("train",)
+    )
+    troubles = [trouble for split in splits for trouble in _split(root, split, counts)]
     return Checked("PatchCamelyon", counts, tuple(troubles))
 
 
@@ -150,29 +154,35 @@ def _split(root: Path, split: str, counts: dict[str, int]) -> list[Trouble]:
     return []
 
 
-def _faults(record: SlideRecord) -> Iterator[str]:
-    """Yield what is wrong with a slide and the files beside it."""
+def _faults(record: SlideRecord) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a slide and the files beside it: kind and reason."""
     try:
         with record.open(threads=1) as slide:
             width, height = slide.dimensions
             slide.thumbnail(_SIDE)
             slide.read((width // 2 - _SIDE // 2, height // 2 - _SIDE // 2), _SIDE)
-            yield from (
-                f"level {place[0]}, tile at {place[1:]}: {why}" for place, why in slide.corrupt.items()
-            )
+            for place, why in slide.corrupt.items():
+                yield "unreadable", f"level {place[0]}, tile at {place[1:]}: {why}"
             if not slide.has_mpp:
-                yield "no resolution in the file"
+                yield "unreadable", "no resolution in the file; mpp= gives it"
             yield from _faults_beside(record, slide)
     except SlideError as error:
-        yield error.reason
+        yield "unreadable", error.reason
 
 
-def _faults_beside(record: SlideRecord, slide: object) -> Iterator[str]:
+def _faults_beside(record: SlideRecord, slide: Slide) -> Iterator[tuple[str, str]]:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", AnnotationWarning)
         try:
             record.annotations()
-            record.label_mask(slide)  # type: ignore[arg-type]
+            mask = record.label_mask(slide)
+            if mask is not None:
+                mask.rasterise(
+                    (0, 0), _SIDE, scale=(slide.dimensions[0] / _SIDE, slide.dimensions[1] / _SIDE)
+                )
+                mask.close()
         except SlideError as error:
-            yield f"{error.path.name}: {error.reason}"
-    yield from (str(each.message) for each in told if issubclass(each.category, AnnotationWarning))
+            yield "unreadable", f"{error.path.name}: {error.reason}"
+    yield from (
+        ("remark", str(each.message)) for each in told if issubclass(each.category, AnnotationWarning)
+    )

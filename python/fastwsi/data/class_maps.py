@@ -21,6 +21,7 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 TUMOUR_GROUPS = ("_0", "_1", "Tumor", "Tumour", "tumor", "tumour", "metastases", "Metastases")
 EXCLUDED_GROUPS = ("_2", "Exclusion", "exclusion", "normal", "Normal")
+NEGATIVE = ("normal", "negative", "benign", "0")
 STREAMS = ("normal", "tumor", "boundary", "itc")
 _FINE = 8.0  # µm per pixel at which shapes are painted first
 _FINE_IN_CELL = 4
@@ -57,8 +58,15 @@ class ClassMap:
 class Labels:
     """What a slide's annotation says of any window: 1 tumour, 0 not."""
 
-    def __init__(self, annotations: Annotations, mask: LabelMask | None, tumour: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        annotations: Annotations,
+        mask: LabelMask | None,
+        tumour: tuple[str, ...],
+        mask_values: tuple[int, ...] = (),
+    ) -> None:
         self._annotations, self._mask = annotations, mask
+        self._mask_values = dict.fromkeys(mask_values, 1)
         self._values = [(group, 1) for group in tumour] + [(group, 0) for group in EXCLUDED_GROUPS]
         self.any = mask is not None or any(shape.group in tumour for shape in annotations)
 
@@ -67,9 +75,25 @@ class Labels:
     ) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return labels (height, width) of a window whose pixels span ``scale`` level-0 pixels."""
         if self._mask is not None:
-            # As the organisers' tools write masks: 1 is tumour, 2 what is cut out of it.
-            return self._mask.rasterise(xy, size, scale=scale, values={1: 1})
+            return self._mask.rasterise(xy, size, scale=scale, values=self._mask_values)
         return self._annotations.rasterise(xy, size, scale=scale, values=self._values)
+
+    def small_places(self, longest: float) -> list[tuple[float, float]]:
+        """Return places inside tumours that are so small that painting coarsely may miss them.
+
+        ``longest``: of their longer side, in level-0 pixels. A mask has no shapes, and none are returned.
+        """
+        found: list[tuple[float, float]] = []
+        tumour = [group for group, value in self._values if value]
+        for shape in self._annotations.of(tumour if self._mask is None else ()):
+            if not shape.rings:
+                continue
+            left, top, right, bottom = shape.bounds
+            if max(right - left, bottom - top) <= longest:
+                corner = int(np.floor(left)), int(np.floor(top))
+                inside = self.window(corner, (int(right - left) + 2, int(bottom - top) + 2))
+                found += [(corner[0] + x + 0.5, corner[1] + y + 0.5) for y, x in np.argwhere(inside)]
+        return found
 
     def has_tumour(self, xy: tuple[int, int], size: tuple[int, int]) -> bool:
         """Whether any pixel of a level-0 window is tumour."""
@@ -80,7 +104,7 @@ def labels_of(record: SlideRecord, slide: Slide, tumour: tuple[str, ...] = TUMOU
     """Return the labels of a slide: of its annotation, or where it has none, of its mask."""
     if record.annotation is not None:
         return Labels(record.annotations(), None, tumour)
-    return Labels(record.annotations(), record.label_mask(slide), tumour)
+    return Labels(record.annotations(), record.label_mask(slide), tumour, record.tumour_values)
 
 
 def class_map(
@@ -88,8 +112,8 @@ def class_map(
 ) -> ClassMap:
     """Make the map of a slide.
 
-    Tumour counts wherever it is annotated. The rest of the tissue is normal on a slide that is labelled
-    normal or negative, and on one that is annotated everywhere; of others only tumour is drawn.
+    Tumour counts wherever it is annotated. The rest of the tissue is normal on a slide whose label is one of
+    `NEGATIVE`, in any letters, and on one that is annotated everywhere; of others only tumour is drawn.
     """
     fine = tuple(_FINE / mpp for mpp in slide.mpp_xy)
     scale = fine[0] * _FINE_IN_CELL, fine[1] * _FINE_IN_CELL
@@ -100,11 +124,14 @@ def class_map(
         size = columns * _FINE_IN_CELL, rows * _FINE_IN_CELL
         painted = labels.window((0, 0), size, (fine[0], fine[1])).astype(bool)
         tumour = np.asarray(painted.reshape(rows, _FINE_IN_CELL, columns, _FINE_IN_CELL).any((1, 3)))
+        for x, y in labels.small_places(2 * max(scale)):
+            if 0 <= x < width and 0 <= y < height:
+                tumour[int(y / scale[1]), int(x / scale[0])] = True
     found = tissue_mask(slide) if tissue is None else tissue
     row, column = np.divmod(np.arange(rows * columns), columns)
     corners = np.stack([column * scale[0], row * scale[1]], 1)
     covered = found.fractions(corners, scale).reshape(rows, columns) > 0.5
-    negative = record.label in ("normal", "negative", "0") and not tumour.any()
+    negative = record.label.lower() in NEGATIVE and not tumour.any()
     # A patch whose middle lies in a cell next to tumour may hold some of it.
     clear = covered & ~ndimage.binary_dilation(tumour, np.ones((3, 3), bool), iterations=2)
     usable = negative or (record.exhaustive and labels.any)

@@ -8,6 +8,8 @@ from fastwsi.data.files import existing_folder, find, read_table
 from fastwsi.data.records import SlideRecord, SlideSet
 from fastwsi.slides import SlideError
 
+_CANCER = {"karolinska": (2,), "radboud": (3, 4, 5)}  # in masks: each institute has values of its own
+
 
 def panda(root: str | Path) -> SlideSet:
     """List the biopsies of PANDA's ``train.csv``; the label is the ISUP grade, 0 to 5.
@@ -30,5 +32,10 @@ def panda(root: str | Path) -> SlideSet:
             missing.append((name, "slide"))
             continue
         extra = {key: value for key, value in row.items() if key not in ("image_id", "isup_grade")}
-        records.append(SlideRecord(name, slides[name], grade, "train", mask=masks.get(name), extra=extra))
+        records.append(
+            SlideRecord(
+                name, slides[name], grade, "train", mask=masks.get(name), extra=extra,
+                tumour_values=_CANCER.get(row.get("data_provider", "").lower(), ()),
+            )
+        )  # fmt: skip
     return SlideSet("PANDA", folder, tuple(records), (), tuple(missing))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastwsi import _numbers
+from fastwsi.augment import generator
 from fastwsi.data.class_maps import TUMOUR_GROUPS, Labels, labels_of
 from fastwsi.data.sampling import BalancedPatchSampler, Draw
+from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from fastwsi.slides import Slide
     from fastwsi.slides.backend import Pixels
 
+_MOST_OPEN = 64  # slides, in each process
 _ATTEMPTS = 32  # at a patch whose label is that of its stream
 
 
@@ -101,7 +104,7 @@ class PatchDataset:
         self.mpp, self.mask, self.tumour = mpp, mask, tumour
         self._length = _numbers.whole(length, "length", 1)
         # One decoding thread: loaders have workers.
-        self._options = {"threads": 1, "cache": "16MiB", **(open_options or {})}
+        self._options = {"threads": 1, "cache": "8MiB", **(open_options or {})}
         self._open: dict[int, tuple[Slide, Labels]] = {}
 
     def __len__(self) -> int:
@@ -109,22 +112,38 @@ class PatchDataset:
 
     def __getitem__(self, index: int) -> PatchSample:
         for attempt in range(_ATTEMPTS):
-            draw = self.sampler.draw(index, attempt)
-            sample = self._sample(draw)
+            sample = self._sample(self.sampler.draw(index, attempt))
             if sample is not None:
                 return sample
-        sample = self._sample(self.sampler.draw(index), insist=False)
-        assert sample is not None
-        return sample
+        sample = self._sample(self._within(self.sampler.draw(index)))
+        if sample is not None:
+            return sample
+        draw = self.sampler.draw(index)
+        reason = f"no patch of the stream {draw.stream!r}: its map and its labels disagree"
+        raise SlideError(self.records[draw.slide].path, reason)
 
-    def _sample(self, draw: Draw, *, insist: bool = True) -> PatchSample | None:
+    def _within(self, draw: Draw) -> Draw:
+        """Return a draw about one of its cell's annotated pixels: what is tiny, draws all but miss."""
+        _, labels = self._opened(draw.slide)
+        own = self.sampler.maps[draw.slide]
+        corner = tuple(int(c // step * step) for c, step in zip(draw.centre, own.scale, strict=True))
+        width, height = (int(step) + 2 for step in own.scale)
+        places = np.argwhere(labels.window((corner[0], corner[1]), (width, height)))
+        if not len(places):
+            return draw
+        row, column = places[generator(self.sampler.seed, draw.index, _ATTEMPTS).integers(len(places))]
+        return replace(draw, centre=(corner[0] + column + 0.5, corner[1] + row + 0.5))
+
+    def _sample(self, draw: Draw) -> PatchSample | None:
         slide, labels = self._opened(draw.slide)
         scale = (1.0, 1.0) if self.mpp is None else slide.scale(self.mpp)
         around = self._corner(draw.centre, self.centre, scale)
         centre = labels.window(around, (self.centre, self.centre), scale)
         share = float(centre.mean())
-        if insist and draw.stream in ("normal", "tumor") and (share > 0) != (draw.stream == "tumor"):
+        if draw.stream in ("normal", "tumor") and (share > 0) != (draw.stream == "tumor"):
             return None
+        if share == 0 and draw.stream != "normal" and not self.records[draw.slide].exhaustive:
+            return None  # what is not annotated there is not known to be normal
         xy = self._corner(draw.centre, self.size, scale)
         pixels = slide.read(xy, self.size, mpp=self.mpp)
         mask = labels.window(xy, (self.size, self.size), scale) if self.mask else None
@@ -136,11 +155,16 @@ class PatchDataset:
         return x, y
 
     def _opened(self, index: int) -> tuple[Slide, Labels]:
-        if index not in self._open:
+        found = self._open.pop(index, None)
+        if found is None:
             record = self.records[index]
             slide = record.open(**self._options)
-            self._open[index] = slide, labels_of(record, slide, self.tumour)
-        return self._open[index]
+            found = slide, labels_of(record, slide, self.tumour)
+            while len(self._open) >= _MOST_OPEN:
+                oldest = next(iter(self._open))
+                self._open.pop(oldest)[0].close()
+        self._open[index] = found  # the last one used comes last
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}}

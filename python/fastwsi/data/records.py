@@ -29,6 +29,8 @@ class SlideRecord:
         ASAP's XML or QuPath's GeoJSON.
     mask : Path or None
         A mask TIFF.
+    tumour_values : tuple of int
+        The mask's values that are tumour. Default: 1, as the challenges' masks have it, and 255.
     mpp : float or None
         Micrometres per pixel, where the data set knows better than the file.
     patient : str
@@ -51,6 +53,7 @@ class SlideRecord:
     exhaustive: bool = True
     remarks: tuple[str, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
+    tumour_values: tuple[int, ...] = (1, 255)
 
     def open(self, **options: Any) -> Slide:
         """Open the slide; options are those of `fastwsi.open_slide`."""

@@ -99,12 +99,13 @@ class BalancedPatchSampler:
         return cls(maps, held, seed=seed)
 
     def draw(self, index: int, attempt: int = 0) -> Draw:
-        """Return draw number ``index``; further attempts at it are others of the same stream."""
+        """Return draw number ``index``; further attempts are other places of the same slide."""
         stream_of = generator(self.seed, index)
         stream = self.streams[int(np.searchsorted(self._upto, stream_of.random(), side="right"))]
-        rng = stream_of if attempt == 0 else generator(self.seed, index, attempt)
         slides = self.slides[stream]
-        slide = slides[int(rng.integers(len(slides)))]
+        # Attempts share the slide: else those with small lesions would come less often.
+        slide = slides[int(stream_of.integers(len(slides)))]
+        rng = stream_of if attempt == 0 else generator(self.seed, index, attempt)
         own = self.maps[slide]
         cells = own.cells[stream]
         row, column = divmod(int(cells[int(rng.integers(len(cells)))]), own.columns)

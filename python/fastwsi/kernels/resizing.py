@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastwsi._arrays import Array
 
-_LARGEST_SCALE = 4095
+LARGEST_SCALE = 4095
 
 
 @outside_graphs
@@ -99,9 +99,9 @@ def area_resize(
 
 
 def _check_boxes(axis: str, size: int, boxes: int, origin: float, scale: float) -> None:
-    if not 0 < scale <= _LARGEST_SCALE:
+    if not 0 < scale <= LARGEST_SCALE:
         raise ValueError(
-            f"scale: got {scale:g} along {axis}, expected more than 0 and at most {_LARGEST_SCALE}"
+            f"scale: got {scale:g} along {axis}, expected more than 0 and at most {LARGEST_SCALE}"
         )
     if origin < 0 or origin + boxes * scale > size + 1e-3:
         raise ValueError(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fastwsi.slides.backend import Options, Pixels
     from fastwsi.slides.resolution import Resolution
 
+# Not all that Pillow knows: for some it starts other programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 _DENSEST = 1 << 12  # pixels that a byte of a picture may stand for: more, and its header lies
 
 
@@ -35,7 +37,7 @@ class ImageBackend(ArrayBackend):
             # Pillow warns of large pictures, which slides are, and refuses those of over 178 megapixels.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(path) as image:
+                with Image.open(path, formats=_FORMATS) as image:
                     _check_size(path, image)
                     tags = _tagged(image)
                     kind = image.format or "picture"

@@ -36,6 +36,7 @@ class OpenSlideBackend:
             raise Unsuited(f"openslide is not installed ({error})") from error
         self._openslide, self._path, self._options = openslide, path, options
         self._lock = threading.Lock()
+        self._closed = False
         self._handle: openslide.OpenSlide | None = self._opened()
         properties = dict(self._handle.properties)
         self.properties = properties
@@ -66,6 +67,7 @@ class OpenSlideBackend:
 
     def close(self) -> None:
         """Close openslide's handle."""
+        self._closed = True
         if self._handle is not None:
             self._handle.close()
             self._handle = None
@@ -80,16 +82,25 @@ class OpenSlideBackend:
         handle.set_cache(self._openslide.OpenSlideCache(self._options.cache))
         return handle
 
+    def _reopened(self) -> openslide.OpenSlide:
+        try:
+            return self._opened()
+        except Unsuited as error:
+            raise SlideError(self._path, f"changed while it was open: {error}") from None
+
     def _paint(self, out: Pixels, level: int, x: int, y: int) -> None:
         """Fill ``out`` from level-0 place (x, y) on; halve what fails until it is too small to halve."""
         if self._handle is None:
-            raise SlideError(self._path, "the slide is closed")
+            if self._closed:
+                raise SlideError(self._path, "the slide is closed")
+            self._handle = self._reopened()  # an earlier attempt failed
         height, width, _ = out.shape
         try:
             image = self._handle.read_region((x, y), level, (width, height))
         except self._openslide.OpenSlideError as error:
             self._handle.close()
-            self._handle = self._opened()
+            self._handle = None
+            self._handle = self._reopened()
             if max(width, height) <= _SMALLEST:
                 out[...] = self.fill
                 down = self.levels[level].downsample

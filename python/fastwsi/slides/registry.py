@@ -30,11 +30,11 @@ ROWS = (
     Row("zarr", "fastwsi.slides.zarr_backend", "ZarrBackend", "zarr"),
     Row("tiff", "fastwsi.slides.tiff_backend", "TiffBackend", "imagecodecs"),
     Row("openslide", "fastwsi.slides.openslide_backend", "OpenSlideBackend", "openslide"),
+    Row("image", "fastwsi.slides.image_backend", "ImageBackend", "PIL"),
     Row("fastslide", "fastwsi.slides.fastslide_backend", "FastSlideBackend", "fastslide"),
     Row("cucim", "fastwsi.slides.cucim_backend", "CucimBackend", "cucim"),
     Row("tiffslide", "fastwsi.slides.tiffslide_backend", "TiffSlideBackend", "tiffslide"),
     Row("wsidicom", "fastwsi.slides.wsidicom_backend", "WsiDicomBackend", "wsidicom"),
-    Row("image", "fastwsi.slides.image_backend", "ImageBackend", "PIL"),
 )
 
 
@@ -113,7 +113,10 @@ def _opened(row: Row, path: Path | str, options: Options) -> Backend:
     if importlib.util.find_spec(row.requires) is None:
         raise Unsuited(f"{row.requires} is not installed: pip install {_PIP.get(row.requires, row.requires)}")
     try:
-        backend: Backend = getattr(importlib.import_module(row.module), row.kind)(path, options)
+        kind = getattr(importlib.import_module(row.module), row.kind)
+        backend: Backend = kind(path, options)
+    except ImportError as error:  # it is installed, and broken
+        raise Unsuited(f"{row.requires} does not import: {error}") from None
     except OSError as error:
         raise SlideError(path, _os_reason(error)) from None
     return backend

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from pathlib import Path
@@ -13,21 +12,21 @@ import numpy as np
 from fastwsi import _numbers
 from fastwsi._numbers import bytes_of
 from fastwsi.kernels import area_resize
+from fastwsi.kernels.resizing import LARGEST_SCALE
 from fastwsi.slides import registry, resolution
 from fastwsi.slides.array_backend import ArrayBackend
-from fastwsi.slides.backend import Colour, Options, Pixels
+from fastwsi.slides.backend import Colour, Options, Pixels, colour_of
 from fastwsi.slides.errors import SlideError
+from fastwsi.slides.forks import REOPENING
 from fastwsi.slides.geometry import Level, Pair, Region, Sampling, pair_of
 from fastwsi.slides.rows import SlideRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from fastwsi.slides.backend import Backend
     from fastwsi.slides.resolution import Found
-
-logger = logging.getLogger(__name__)
 
 _BAND = 1 << 24  # pixels that a resampled region takes from its level at a time
 
@@ -82,7 +81,7 @@ def open_slide(
     if threads is not None:
         threads = _numbers.whole(threads, "threads", 1)
     size = 0 if cache == 0 else bytes_of(cache, "cache")
-    options = Options(_colour(fill), size, threads)
+    options = Options(colour_of(fill), size, threads)
     known = None if mpp is None else resolution.given(mpp)
     return Slide(_located(source), backend, options, known)
 
@@ -97,8 +96,8 @@ class Slide:
         self._source, self._wanted, self._options, self._known = source, wanted, options, known
         self._inherited: list[Backend] = []
         self._closed = False
-        self._process = -1
-        self._opened = self._open()
+        # The process, and what is open in it: one name, so that no thread sees the one without the other.
+        self._state = os.getpid(), self._open()
         found = known or resolution.found(self._opened.backend.resolutions)
         self._resolution = found
 
@@ -263,7 +262,7 @@ class Slide:
     def close(self) -> None:
         """Let go of the file; reading raises then."""
         self._closed = True
-        if self._process == os.getpid():
+        if self._state[0] == os.getpid():
             self._opened.backend.close()
 
     def __enter__(self) -> Slide:
@@ -289,8 +288,11 @@ class Slide:
             f"read by {self.backend} ({detail})>"
         )
 
+    @property
+    def _opened(self) -> registry.Choice:
+        return self._state[1]
+
     def _open(self) -> registry.Choice:
-        self._process = os.getpid()
         if not isinstance(self._source, (Path, str)):
             return registry.Choice(ArrayBackend(self._source, self._options), "array", ())
         return registry.choose(self._source, self._wanted, self._options)
@@ -298,11 +300,17 @@ class Slide:
     def _reader(self) -> Backend:
         if self._closed:
             raise SlideError(self.path or self.name, "the slide is closed")
-        if self._process != os.getpid():
-            # A fork: the parent's handle stays the parent's, and is kept only so that nothing closes it here.
-            self._inherited.append(self._opened.backend)
-            self._opened = self._open()
-        return self._opened.backend
+        process, opened = self._state
+        if process == os.getpid():
+            return opened.backend
+        with REOPENING.lock:
+            process, opened = self._state
+            if process != os.getpid():
+                # A fork: the parent's handle stays the parent's; it is kept so that nothing closes it here.
+                self._inherited.append(opened.backend)
+                opened = self._open()
+                self._state = os.getpid(), opened
+        return opened.backend
 
     def _filled(self, sampling: Sampling, size: Pair) -> Pixels:
         out = np.empty((size[1], size[0], 3), np.uint8)
@@ -346,6 +354,8 @@ class Slide:
         if sampling.scale == (1.0, 1.0):
             reader.read(sampling.level, sampling.x, sampling.y + first, out)
             return
+        if max(across, along) > LARGEST_SCALE:
+            raise ValueError(f"size, mpp: pixels would span {max(across, along):.0f} of the slide's each")
         margin = 1 if min(sampling.scale) < 1 else 0  # interpolation looks at neighbours
         left = math.floor(sampling.x) - margin
         right = math.ceil(sampling.x + width * across) + margin
@@ -384,12 +394,3 @@ def _located(source: Any) -> Any:
     if isinstance(source, str) and "://" not in source:
         return Path(source)
     return source
-
-
-def _colour(fill: Sequence[int] | None) -> Colour | None:
-    if fill is None:
-        return None
-    values = tuple(_numbers.whole(value, "fill", 0) for value in fill)
-    if len(values) != 3 or max(values) > 255:
-        raise ValueError(f"fill: got {fill!r}, expected red, green and blue from 0 to 255")
-    return values

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import TYPE_CHECKING
@@ -13,11 +15,11 @@ import numpy as np
 
 from fastwsi._native import get_num_threads
 from fastwsi.slides.backend import WHITE, Damage, Options, Pixels, blended
-from fastwsi.slides.errors import SlideError
+from fastwsi.slides.errors import SlideError, Unsuited
 from fastwsi.slides.geometry import levels_of
 from fastwsi.slides.tiff_structure import TiledLevel, read_structure
-from fastwsi.slides.tiff_tiles import COMPRESSIONS, CorruptTileError, decode
-from fastwsi.slides.tile_cache import TileCache
+from fastwsi.slides.tiff_tiles import COMPRESSIONS, JPEG2000_KINDS, CorruptTileError, decode, is_subsampled
+from fastwsi.slides.tile_cache import Lent, TileCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +46,16 @@ class TiffBackend:
         kinds = sorted({COMPRESSIONS[level.coding.compression] for level in self._levels})
         self.detail = f"{self._structure.vendor}, tiles of {', '.join(kinds)}"
         self._cache = TileCache(options.cache)
+        self._corrupt: set[tuple[int, int, int]] = set()
+        self._lock = threading.Lock()
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        # Slides that nobody closes are closed when nobody has them any more.
+        self._closing = weakref.finalize(self, os.close, self._file)
         self._size = os.fstat(self._file).st_size
         self._threads = options.threads or get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
         self._check_length()
+        self._check_sampling()
 
     def read(self, level: int, x: float, y: float, out: Pixels) -> None:
         """Write pixels of a level."""
@@ -68,9 +75,8 @@ class TiffBackend:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file = -1
+        self._closing()
         self._cache.clear()
 
     def _check_length(self) -> None:
@@ -83,6 +89,17 @@ class TiffBackend:
             raise SlideError(
                 self._path, f"the file is cut short: {missing} of {tiles} tiles lie behind its end"
             )
+
+    def _check_sampling(self) -> None:
+        """Leave JPEG 2000 whose colours are coarser than its brightness to openslide."""
+        for level in self._levels:
+            there = np.flatnonzero(level.counts)
+            if level.coding.compression in JPEG2000_KINDS and there.size:
+                number = int(there[0])
+                head = self._bytes(int(level.offsets[number]), min(int(level.counts[number]), 4096))
+                if is_subsampled(head):
+                    self.close()
+                    raise Unsuited("JPEG 2000 with subsampled colours")
 
     def _grid(self, index: int, x: int, y: int, out: Pixels) -> None:
         level, (whole_width, whole_height) = self._levels[index], self.levels[index].size
@@ -108,16 +125,17 @@ class TiffBackend:
         )
 
         def paint(place: tuple[int, int]) -> None:
-            tile = self._tile(index, level, place, keep=keep)
+            lent = self._tile(index, level, place, keep=keep)
             tile_top, tile_left = place[0] * level.coding.height, place[1] * level.coding.width
             first, end = max(top, tile_top), min(bottom, tile_top + level.coding.height)
             start, stop = max(left, tile_left), min(right, tile_left + level.coding.width)
             target = out[first - y : end - y, start - x : stop - x]
-            if tile is None:
+            if lent is None:
                 target[...] = self.fill
             else:
-                target[...] = tile[first - tile_top : end - tile_top, start - tile_left : stop - tile_left]
-                self._cache.done((index, *place), tile)
+                pixels = lent.tile
+                target[...] = pixels[first - tile_top : end - tile_top, start - tile_left : stop - tile_left]
+                self._cache.done(lent)
 
         self._each(paint, tiles)
 
@@ -128,39 +146,38 @@ class TiffBackend:
             for tile in tiles:
                 paint(tile)
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="fastwsi-tiles")
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="fastwsi-tiles")
+            pool = self._pool
         waiting = iter(tiles)  # next() of a list's iterator is atomic
 
         def work() -> None:
             for tile in waiting:
                 paint(tile)
 
-        helpers = [self._pool.submit(work) for _ in range(threads - 1)]
+        helpers = [pool.submit(work) for _ in range(threads - 1)]
         work()
         for helper in helpers:
             helper.result()
 
-    def _tile(self, index: int, level: TiledLevel, place: tuple[int, int], *, keep: bool) -> Pixels | None:
-        """Return a tile's pixels; None where the file has none."""
+    def _tile(self, index: int, level: TiledLevel, place: tuple[int, int], *, keep: bool) -> Lent | None:
+        """Lend a tile's pixels; None where the file has none."""
         key = (index, *place)
         found = self._cache.get(key)
         if found is not None:
             return found
         number = place[0] * level.across + place[1]
         count, offset = int(level.counts[number]), int(level.offsets[number])
-        if count == 0:
-            return None  # never written: nothing was scanned there
-        if key in self.damage.places:
-            return None
+        if count == 0 or key in self._corrupt:
+            return None  # never written, so that nothing was scanned there; or known to be no picture
         try:
             tile = decode(level.coding, self._bytes(offset, count), self._cache.memory)
         except CorruptTileError as error:
+            self._corrupt.add(key)
             self._note(key, level, str(error))
             return None
-        if keep:
-            self._cache.put(key, tile)
-        return tile
+        return self._cache.put(key, tile, keep=keep)
 
     def _bytes(self, offset: int, count: int) -> bytes:
         if self._file < 0:

@@ -42,6 +42,7 @@ _SPECIAL = {
     "MedScan": "Trestle's tiles overlap",
 }
 _NDPI = 65420
+_UNITS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -268,12 +269,23 @@ def _resolutions(
         found.append(("aperio.MPP", None if mpp is None else (mpp, mpp)))
     if vendor == "philips":
         found.append(("philips.DICOM_PIXEL_SPACING", philips_spacing(description)))
-    physical = re.search(r'PhysicalSizeX="([0-9.eE+-]+)"', description)
-    physical_y = re.search(r'PhysicalSizeY="([0-9.eE+-]+)"', description)
-    if physical and physical_y and "PhysicalSizeXUnit" not in description:
-        found.append(("OME", (float(physical[1]), float(physical_y[1]))))  # micrometres unless said otherwise
+    found.append(("OME", _ome(description)))
     found.append(("TIFF tags", _tagged(page)))
     return tuple(found)
+
+
+def _ome(description: str) -> Resolution | None:
+    """Return what OME's XML says: micrometres unless it names another unit."""
+    found = []
+    for axis in "XY":
+        size = re.search(rf'PhysicalSize{axis}="([0-9.eE+-]+)"', description)
+        unit = re.search(rf'PhysicalSize{axis}Unit="([^"]*)"', description)
+        factor = _UNITS.get(unit[1] if unit else "µm")
+        value = resolution.number_in(size[1]) if size else None
+        if value is None or factor is None:
+            return None
+        found.append(value * factor)
+    return found[0], found[1]
 
 
 def _tagged(page: tifffile.TiffPage) -> Resolution | None:

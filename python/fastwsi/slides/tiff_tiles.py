@@ -29,6 +29,7 @@ _PACKED: dict[int, Callable[..., Any]] = {
     PACKBITS: imagecodecs.packbits_decode,
     ZSTD: imagecodecs.zstd_decode,
 }
+JPEG2000_KINDS = (APERIO_YCC, APERIO_RGB, JPEG2000)
 _END_OF_IMAGE = b"\xff\xd9"
 _TRAILER = 1024  # bytes behind a JPEG's last marker that writers are forgiven
 
@@ -84,7 +85,7 @@ def decode(coding: Coding, data: bytes, memory: Callable[[int, int], Pixels]) ->
     try:
         if coding.compression == JPEG:
             return _jpeg(coding, data, memory)
-        if coding.compression in (APERIO_YCC, APERIO_RGB, JPEG2000):
+        if coding.compression in JPEG2000_KINDS:
             return _jpeg2000(coding, data)
         if coding.compression == WEBP:
             return _webp(coding, data)
@@ -131,6 +132,16 @@ def _jpeg2000_size(data: bytes) -> tuple[int, int] | None:
         return None
     right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
     return right - left, bottom - top
+
+
+def is_subsampled(data: bytes) -> bool:
+    """Tell whether a codestream's components differ in resolution, of which decoders make what they like."""
+    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if start < 0 or len(data) < start + 42:
+        return False
+    (count,) = struct.unpack_from(">H", data, start + 40)
+    steps = data[start + 42 : start + 42 + 3 * count]
+    return any(steps[3 * i + 1 : 3 * i + 3] != b"\x01\x01" for i in range(len(steps) // 3))
 
 
 def _webp(coding: Coding, data: bytes) -> Pixels:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
     from fastwsi.slides.backend import Pixels
 
-_MOST_SPARE = 16  # tiles
 _CHUNK = 1 << 22  # bytes: from here on numpy asks for huge pages, of which far fewer must be faulted in
+_MOST_SPARE = 1 << 22  # bytes
 
 
-class _Kept:
-    """A tile, and how many are reading it: memory that is read must not become another tile's."""
+class Lent:
+    """A tile that is read; its memory becomes another's once nobody reads it and it is not kept."""
 
-    __slots__ = ("readers", "tile")
+    __slots__ = ("kept", "readers", "tile")
 
     def __init__(self, tile: Pixels) -> None:
-        self.tile, self.readers = tile, 1
+        self.tile, self.readers, self.kept = tile, 1, False
 
 
 class TileCache:
@@ -35,17 +35,15 @@ class TileCache:
     --------
     >>> cache = TileCache(30_000)
     >>> for name in "ab":
-    ...     tile = cache.memory(80, 80)
-    ...     cache.put(name, tile)
-    ...     cache.done(name, tile)
-    >>> cache.get("a") is None, cache.get("b").shape, cache.bytes
+    ...     cache.done(cache.put(name, cache.memory(80, 80)))
+    >>> cache.get("a") is None, cache.get("b").tile.shape, cache.bytes
     (True, (80, 80, 3), 19200)
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.bytes = 0
-        self._tiles: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._tiles: OrderedDict[Hashable, Lent] = OrderedDict()
         self._spare: list[Pixels] = []
         self._chunk = np.empty(0, np.uint8)
         self._lock = threading.Lock()
@@ -65,46 +63,48 @@ class TileCache:
             found, self._chunk = self._chunk[:size], self._chunk[size:]
             return found.reshape(height, width, 3)
 
-    def get(self, key: Hashable) -> Pixels | None:
-        """Return a tile that is kept, to be read until `done` is called with its key."""
+    def get(self, key: Hashable) -> Lent | None:
+        """Return a tile that is kept, to be read until `done` is called with it."""
         with self._lock:
-            kept = self._tiles.get(key)
-            if kept is None:
-                return None
-            self._tiles.move_to_end(key)
-            kept.readers += 1
-            return kept.tile
+            lent = self._tiles.get(key)
+            if lent is not None:
+                self._tiles.move_to_end(key)
+                lent.readers += 1
+            return lent
 
-    def put(self, key: Hashable, tile: Pixels) -> None:
-        """Keep a tile that is being read, until `done`; let go of those that were not used for longest."""
+    def put(self, key: Hashable, tile: Pixels, *, keep: bool = True) -> Lent:
+        """Return a tile to be read until `done`; keep it, and let go of those not used for longest."""
+        lent = Lent(tile)
         with self._lock:
-            if tile.nbytes > self.limit or key in self._tiles:  # another thread decoded it, too
-                return
-            self._tiles[key] = _Kept(tile)
-            self.bytes += tile.nbytes
-            while self.bytes > self.limit:
-                _, dropped = self._tiles.popitem(last=False)
-                self.bytes -= dropped.tile.nbytes
-                if not dropped.readers:
-                    self._reuse(dropped.tile)
+            if keep and tile.nbytes <= self.limit and key not in self._tiles:
+                lent.kept = True
+                self._tiles[key] = lent
+                self.bytes += tile.nbytes
+                while self.bytes > self.limit:
+                    _, dropped = self._tiles.popitem(last=False)
+                    self.bytes -= dropped.tile.nbytes
+                    dropped.kept = False
+                    self._reuse(dropped)
+        return lent
 
-    def done(self, key: Hashable, tile: Pixels) -> None:
+    def done(self, lent: Lent) -> None:
         """Tell that a tile has been read."""
         with self._lock:
-            kept = self._tiles.get(key)
-            if kept is not None and kept.tile is tile:
-                kept.readers -= 1
-            else:  # it was let go meanwhile, or never kept
-                self._reuse(tile)
+            lent.readers -= 1
+            self._reuse(lent)
 
     def clear(self) -> None:
         """Let go of all."""
         with self._lock:
+            for lent in self._tiles.values():
+                lent.kept = False
             self._tiles.clear()
             self._spare.clear()
             self._chunk = np.empty(0, np.uint8)
             self.bytes = 0
 
-    def _reuse(self, tile: Pixels) -> None:
-        if len(self._spare) < _MOST_SPARE:
-            self._spare.append(tile)
+    def _reuse(self, lent: Lent) -> None:
+        if lent.readers or lent.kept or not lent.tile.flags.writeable:
+            return
+        if (len(self._spare) + 1) * lent.tile.nbytes <= _MOST_SPARE:
+            self._spare.append(lent.tile)

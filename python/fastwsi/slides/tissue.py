@@ -73,7 +73,8 @@ def tissue_mask(
     (True, 2.56, 1.0)
     """
     if mask is not None:
-        return _reported(slide, TissueMask.of(slide, _given(mask)), "the mask that was given is empty")
+        given = TissueMask.of(slide, _given(slide, mask, mpp))
+        return _reported(slide, given, "the mask that was given is empty")
     if method not in _METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(_METHODS)}")
     width, height = slide.size_at(_numbers.finite(mpp, "mpp"))
@@ -115,8 +116,18 @@ def _cleaned(mask: Mask, reach: float, least: float) -> Mask:
         mask = mask | closed[border:-border, border:-border]
     if least > 1:
         mask = _without_small(mask, least)
-        mask = ~_without_small(~mask, least)
+        mask = mask | _small_holes(mask, least)
     return mask
+
+
+def _small_holes(mask: Mask, least: float) -> Mask:
+    """Return holes that are small; what reaches the picture's edge is no hole."""
+    labels, count = ndimage.label(~mask, np.ones((3, 3), int))
+    small = np.bincount(labels.ravel(), minlength=count + 1) < least
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    small[edge] = False
+    small[0] = False
+    return np.asarray(small[labels], bool)
 
 
 def _without_small(mask: Mask, least: float) -> Mask:
@@ -134,17 +145,18 @@ def _reported(slide: Slide, mask: TissueMask, remark: str) -> TissueMask:
     return mask.with_remark(remark)
 
 
-def _given(mask: Any) -> Mask:
-    """Return a user's mask, of an array or a picture's file."""
+def _given(slide: Slide, mask: Any, mpp: float) -> Mask:
+    """Return a user's mask: of an array as it is, of a file at the resolution that is asked for."""
     if isinstance(mask, (str, Path)):
-        from fastwsi.slides.slide import open_slide  # noqa: PLC0415  (only for files)
+        from fastwsi.slides.annotations.masks import LabelMask  # noqa: PLC0415  (only for files)
 
-        with open_slide(mask) as picture:
-            level = len(picture.levels) - 1
-            while level and min(picture.levels[level].size) < 256:
-                level -= 1
-            pixels = picture.read((0, 0), picture.levels[level].size, level=level)
-            return np.asarray(pixels.max(axis=2) > 0)
+        labels = LabelMask(mask, slide.dimensions)
+        try:
+            width, height = slide.size_at(mpp)
+            scale = slide.dimensions[0] / width, slide.dimensions[1] / height
+            return np.asarray(labels.rasterise((0, 0), (width, height), scale=scale) > 0)
+        finally:
+            labels.close()
     array = np.asarray(mask)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biu":
         raise TypeError(

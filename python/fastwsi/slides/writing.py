@@ -1,4 +1,4 @@
-"""Pyramidal TIFFs, written band by band: whatever the slide's size, a few rows of it are in memory."""
+"""Pyramidal TIFFs, written band by band: in memory are a few rows, and smaller levels' encoded tiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastwsi.slides.backend import Pixels
     from fastwsi.slides.geometry import Pair
 
-_BIG = 1 << 31  # pixels: compressed, they may take more bytes than a classic TIFF can count
+_BIG = 1 << 30  # pixels: with their smaller levels they may take more bytes than a classic TIFF can count
 _SUBSAMPLING = {"4:4:4": ("444", (1, 1)), "4:2:2": ("422", (2, 1)), "4:2:0": ("420", (2, 2))}
 
 

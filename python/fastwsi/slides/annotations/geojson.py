@@ -22,6 +22,7 @@ _SIMPLE: dict[str, tuple[str, int, int]] = {  # kind, least points, how deep its
     "LineString": ("line", 2, 1),
     "MultiLineString": ("line", 2, 2),
 }
+_WRONG = (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError, OverflowError)
 _SPACE = uuid.UUID("6f1f6d0e-6c0b-5d5c-8a38-2b7a5d0a4f11")  # of the ids that are made of what they name
 
 
@@ -45,7 +46,7 @@ def read_geojson(path: str | Path) -> Annotations:
     try:
         if path.stat().st_size > _LARGEST:
             raise SlideError(path, f"more than {_LARGEST >> 30} GiB of GeoJSON")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SlideError(path, error.strerror or str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -57,7 +58,7 @@ def read_geojson(path: str | Path) -> Annotations:
         for feature in _features(path, content):
             number += 1
             shapes += _shapes(feature, colours)
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except _WRONG as error:
         raise SlideError(path, f"feature {number}: {type(error).__name__}: {error}") from None
     return Annotations(repaired(shapes, path), colours)
 
@@ -92,13 +93,23 @@ def _features(path: Path, content: Any) -> list[Json]:
 def _shapes(feature: Json, colours: dict[str, str]) -> list[Annotation]:
     properties = feature.get("properties") or {}
     classification = properties.get("classification") or {}
-    group = classification.get("name") or "" if isinstance(classification, dict) else str(classification)
+    group = _name(classification) if isinstance(classification, dict) else str(classification)
     colour = _colour(classification if isinstance(classification, dict) else {})
     if group and colour:
         colours.setdefault(group, colour)
     name = str(properties.get("name") or "")
-    geometry = feature.get("geometry") or feature
+    geometry = feature.get("geometry", feature)
+    if geometry is None:  # GeoJSON allows features that are nowhere
+        return []
     return [Annotation(kind, points, group, name, holes, colour) for kind, points, holes in _parts(geometry)]
+
+
+def _name(classification: Json) -> str:
+    """Return a class's name; derived ones come as a list, and read "Tumor: Positive" in QuPath."""
+    names = classification.get("names")
+    if names and not classification.get("name"):
+        return ": ".join(str(name) for name in names)
+    return str(classification.get("name") or "")
 
 
 def _parts(geometry: Json) -> list[tuple[Any, Points, tuple[Points, ...]]]:

@@ -39,7 +39,7 @@ class LabelMask:
 
     def __init__(self, source: str | Path | Any, dimensions: Pair) -> None:
         # What is outside a mask has the label 0.
-        self._mask: Slide = open_slide(source, fill=(0, 0, 0))
+        self._mask: Slide = open_slide(_values(source), fill=(0, 0, 0))
         width, height = self._mask.dimensions
         self._scale = dimensions[0] / width, dimensions[1] / height
         across, down = self._scale
@@ -99,6 +99,37 @@ class LabelMask:
     def _level(self, scale: float) -> int:
         fine = [i for i, level in enumerate(self._mask.levels) if level.downsample <= scale * (1 + 1e-3)]
         return fine[-1] if fine else 0
+
+
+def _values(source: Any) -> Any:
+    """Return a mask whose pixels are its values: pictures with a palette hold numbers, not colours."""
+    if not isinstance(source, (str, Path)):
+        return source
+    try:
+        with open_slide(source) as slide:
+            tiled = slide.backend in ("tiff", "zarr")
+    except SlideError:
+        if Path(source).exists() and Path(source).is_file():
+            return _picture(Path(source))
+        raise
+    return source if tiled else _picture(Path(source))
+
+
+def _picture(path: Path) -> Labels:
+    from PIL import Image  # noqa: PLC0415  (imported where used)
+
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image)
+    except Exception as error:
+        raise SlideError(path, f"no mask that can be read: {error or type(error).__name__}") from error
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2 or values.dtype.kind not in "bu" or (values.size and values.max() > 255):
+        raise SlideError(
+            path, f"a mask of shape {values.shape} of {values.dtype}, expected one value of 0 to 255 a pixel"
+        )
+    return values.astype(np.uint8)
 
 
 def _under(start: int, count: int, step: float, pixel: float) -> np.ndarray[Any, np.dtype[np.int64]]:

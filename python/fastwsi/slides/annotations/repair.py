@@ -39,7 +39,7 @@ def repaired(shapes: Iterable[Annotation], path: Path | str) -> tuple[Annotation
         parts = [part for part in _parts(shapely.make_valid(polygon, method="structure")) if part.area > 0]
         named = f"{path}: {shape.name or 'unnamed shape'} (number {number + 1})"
         outcome = f"repaired, {len(parts)} polygon{'s' if len(parts) != 1 else ''}" if parts else "left out"
-        warnings.warn(f"{named}: {reason}: {outcome}", AnnotationWarning, stacklevel=4)
+        warnings.warn(f"{named}: {reason}: {outcome}", AnnotationWarning, stacklevel=3)
         found.extend(
             replace(
                 shape,

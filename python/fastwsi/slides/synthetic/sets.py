@@ -14,7 +14,7 @@ from fastwsi import _numbers
 from fastwsi._files import replacing, write_atomically
 from fastwsi._version import __version__
 from fastwsi.slides.annotations import write_asap
-from fastwsi.slides.synthetic.slides import lesions_of, synthetic_slide
+from fastwsi.slides.synthetic.slides import check_slide, lesions_of, synthetic_slide
 from fastwsi.slides.writing import write_slide
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ _MACRO_SIDE = 2600.0  # µm: a smaller node has no room for a deposit of 2 mm
 _PATCH, _CENTRE = 96, 32
 _PATCH_MPP = 0.972
 _PATCHES_OF_A_SLIDE = 128
+_ATTEMPTS = 20
+_OWN_FILES = (
+    "training/*/normal_*.tif", "training/*/tumor_*.tif", "testing/images/test_*.tif",
+    "*/lesion_annotations/*_*.xml", "testing/reference.csv", "slide_*.tif", "slides.csv",
+    "camelyonpatch_level_2_split_*.h5",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class SyntheticSet:
     def __post_init__(self) -> None:
         for name in ("train", "test", "seed"):
             _numbers.whole(getattr(self, name), name, 0)
+        check_slide(self.size, self.mpp)
 
     def slides(self) -> Iterator[tuple[str, int, tuple[LesionSize, ...]]]:
         """Yield each slide's name, seed and lesions, as they are made."""
@@ -109,7 +116,6 @@ def write_camelyon16(
         Of all slides.
     """
     root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
     _claim(root, {"layout": "camelyon16", **asdict(wanted)}, overwrite=overwrite)
     slides = list(wanted.slides())
     rows, paths = [], []
@@ -117,13 +123,13 @@ def write_camelyon16(
         kind = name.partition("_")[0]
         part = root / ("testing" if kind == "test" else "training")
         path = part / ("images" if kind == "test" else kind) / f"{name}.tif"
-        slide = synthetic_slide(seed, size=wanted.size, mpp=wanted.mpp, lesions=lesions)
+        slide = _made(seed, wanted, lesions)
         drawn = lesions_of(slide)
-        if overwrite or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if len(drawn):
-                (part / "lesion_annotations").mkdir(exist_ok=True)
-                write_asap(part / "lesion_annotations" / f"{name}.xml", drawn)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if len(drawn):
+            (part / "lesion_annotations").mkdir(exist_ok=True)
+            write_asap(part / "lesion_annotations" / f"{name}.xml", drawn)
+        if not path.exists():
             _write(path, slide, wanted.quality)
         if kind == "test":
             rows.append(f"{name},{'Tumor' if len(drawn) else 'Normal'},None,{_largest(slide)}")
@@ -144,15 +150,14 @@ def write_labelled(
 ) -> list[Path]:
     """Write slides with a label each and nothing else: ``slides.csv`` with slide, label and split."""
     root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
     _claim(root, {"layout": "labelled", **asdict(wanted)}, overwrite=overwrite)
     slides = list(wanted.slides())
     lines, paths = ["slide,label,split"], []
     for done, (name, seed, lesions) in enumerate(slides):
         number = f"slide_{done + 1:03d}"
         path = root / f"{number}.tif"
-        slide = synthetic_slide(seed, size=wanted.size, mpp=wanted.mpp, lesions=lesions)
-        if overwrite or not path.exists():
+        slide = _made(seed, wanted, lesions)
+        if not path.exists():
             _write(path, slide, wanted.quality)
         label = "tumor" if slide.anatomy.lesions else "normal"
         lines.append(f"{path.name},{label},{'test' if name.startswith('test') else 'train'}")
@@ -183,7 +188,6 @@ def write_patch_camelyon(
     import h5py  # noqa: PLC0415  (imported where used)
 
     root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
     _claim(root, {"layout": "patch_camelyon", "counts": counts, "seed": seed}, overwrite=overwrite)
     done, total, paths = 0, sum(counts.values()), []
     for part, (split, count) in enumerate(counts.items()):
@@ -192,7 +196,7 @@ def write_patch_camelyon(
         stem = root / f"camelyonpatch_level_2_split_{split}"
         images, labels = Path(f"{stem}_x.h5"), Path(f"{stem}_y.h5")
         paths += [images, labels]
-        if images.exists() and labels.exists() and not overwrite:
+        if images.exists() and labels.exists():
             done += count
             continue
         told = np.zeros((count, 1, 1, 1), np.uint8)
@@ -241,11 +245,16 @@ def _write(path: Path, slide: SyntheticSlide, quality: int) -> None:
 
 
 def _claim(root: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
-    """Note a set's settings in its folder; refuse a folder that holds a set of others."""
+    """Note a set's settings in its folder; refuse a folder that holds anything else."""
     told = json.loads(json.dumps({"fastwsi": __version__, **settings}))
     told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     path = root / _SETTINGS
-    if path.exists() and not overwrite:
+    if not path.exists():
+        if root.exists() and any(root.iterdir()):
+            raise FileExistsError(f"{root}: is not empty, and holds no synthetic set; choose another folder")
+    elif overwrite:
+        _clear(root)
+    else:
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
@@ -255,7 +264,26 @@ def _claim(root: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
                 f"{root}: holds a synthetic set made with other settings ({_SETTINGS}); choose another "
                 "folder, or overwrite it"
             )
+    root.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(told, indent=2) + "\n")
+
+
+def _clear(root: Path) -> None:
+    """Take an older set away: files of the names that these functions give, and no others."""
+    for pattern in _OWN_FILES:
+        for path in root.glob(pattern):
+            path.unlink()
+
+
+def _made(seed: int, wanted: SyntheticSet, lesions: tuple[LesionSize, ...]) -> SyntheticSlide:
+    """Return a slide that has tumour where it should: where a node has room for none, another one."""
+    for attempt in range(_ATTEMPTS):
+        own = seed if attempt == 0 else int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
+        slide = synthetic_slide(own, size=wanted.size, mpp=wanted.mpp, lesions=lesions)
+        if slide.anatomy.lesions or not lesions:
+            return slide
+    width, height = (round(side * wanted.mpp) for side in wanted.size)
+    raise ValueError(f"size, mpp: got nodes of {width} x {height} µm, in which no tumour finds room")
 
 
 def _largest(slide: SyntheticSlide) -> str:

@@ -59,10 +59,7 @@ def synthetic_slide(
     ((64, 512, 3), ('_0',))
     """
     whole = _numbers.whole(seed, "seed", 0)
-    width, height = pair_of(size, "size", _LEAST)
-    resolution.given(mpp)
-    if not 0.2 <= mpp <= 2:
-        raise ValueError(f"mpp: got {mpp!r}, expected 0.2 to 2: coarser, nuclei are no more than dots")
+    width, height = check_slide(size, mpp)
     wanted: list[LesionSize] = []
     for lesion in lesions:
         if lesion not in SIZES:
@@ -75,6 +72,15 @@ def synthetic_slide(
     stained = staining(other)
     mistakes = artefacts(plan.classes, other) if wrong else Artefacts()
     return SyntheticSlide((width, height), mpp, plan, stained, mistakes, _palette(mpp), whole)
+
+
+def check_slide(size: int | tuple[int, int], mpp: float) -> tuple[int, int]:
+    """Return a synthetic slide's size as a pair; ValueError where it cannot be drawn so."""
+    pair = pair_of(size, "size", _LEAST)
+    resolution.given(mpp)
+    if not 0.2 <= mpp <= 2:
+        raise ValueError(f"mpp: got {mpp!r}, expected 0.2 to 2: coarser, nuclei are no more than dots")
+    return pair
 
 
 def lesions_of(slide: SyntheticSlide) -> Annotations:
