@@ -62,5 +62,9 @@ def test_arguments_are_checked():
         PatchGrid(slide, 0)
     with pytest.raises(ValueError, match="min_tissue: got 2, expected 0 to 1"):
         PatchGrid(slide, 8, min_tissue=2)
+    with pytest.raises(TypeError, match="tissue: got ndarray, expected a TissueMask"):
+        PatchGrid(slide, 8, tissue=np.ones((3, 3), bool))
+    with pytest.raises(TypeError, match="index: got slice"):
+        PatchGrid(slide, 64)[0:3]
     with pytest.raises(fastwsi.SlideError, match="no resolution"):
         PatchGrid(slide, 8, mpp=1)

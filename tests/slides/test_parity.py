@@ -113,6 +113,22 @@ def test_aligned_reading_takes_the_nearest_pixels(pair):
     )
 
 
+@pytest.mark.parametrize("compression", ["webp", "zstd", "jpeg2000"])
+@pytest.mark.parametrize("opacity", [False, True])
+def test_what_openslide_does_not_read(tmp_path, compression, opacity):
+    """WebP, Zstandard and JPEG 2000 in plain TIFFs, beside tifffile."""
+    image = picture(300, 200)
+    if opacity:
+        image = np.concatenate([image, np.full((200, 300, 1), 255, np.uint8)], 2)
+    path = tmp_path / "slide.tif"
+    options = {"extrasamples": ["unassalpha"]} if opacity else {}
+    tifffile.imwrite(
+        path, image, tile=(128, 128), photometric="rgb", compression=compression, metadata=None, **options
+    )
+    with fastwsi.open_slide(path, backend="tiff") as slide:
+        np.testing.assert_array_equal(slide.read((0, 0), (300, 200)), tifffile.imread(path)[..., :3])
+
+
 SIZES = [(256, 256), (257, 255), (1000, 64), (63, 700), (5, 3), (1030, 900)]
 
 

@@ -153,6 +153,22 @@ def test_open_arguments_are_checked(path):
             fastwsi.open_slide(path, **arguments)
 
 
+def test_places_may_be_of_numpy(slide, image):
+    found = slide.read(np.array([13, 21]), np.array([100, 50]))
+    np.testing.assert_array_equal(found, image[21:71, 13:113])
+
+
+@pytest.mark.parametrize("source", [None, b"slide.tif"])
+def test_sources_are_checked(source):
+    with pytest.raises(TypeError, match=r"source: got .*expected a path, a URL or an array"):
+        fastwsi.open_slide(source)
+
+
+def test_home_folders_are_known(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert fastwsi.open_slide(f"~/{path.name}").dimensions == (700, 500)
+
+
 def test_closed_slides_say_so(path):
     for backend in BACKENDS:
         slide = fastwsi.open_slide(path, backend=backend)

@@ -31,12 +31,13 @@ class SlideError(Exception):
         # Both are Exception's arguments, so that the error survives the way from a worker process.
         super().__init__(str(path), reason)
         self.path, self.reason = Path(path), reason
+        self._told = str(path)  # a URL is no path
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{self._told}: {self.reason}"
 
     def __reduce__(self) -> tuple[Callable[..., SlideError], tuple[str, str]]:
-        return type(self), (str(self.path), self.reason)
+        return type(self), (self._told, self.reason)
 
 
 class Unsuited(Exception):  # noqa: N818  (no error: another backend may read the file)

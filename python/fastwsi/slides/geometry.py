@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastwsi import _numbers
 
@@ -72,7 +72,7 @@ def levels_of(sizes: list[Pair]) -> tuple[Level, ...]:
     return tuple(Level(w, h, (width / w + height / h) / 2 if i else 1.0) for i, (w, h) in enumerate(sizes))
 
 
-def pair_of(value: int | tuple[int, int], name: str, least: int | None = None) -> Pair:
+def pair_of(value: Any, name: str, least: int | None = None) -> Pair:
     """Return two whole numbers, given one or two; errors name the argument.
 
     Examples
@@ -80,7 +80,7 @@ def pair_of(value: int | tuple[int, int], name: str, least: int | None = None) -
     >>> pair_of(512, "size", 1), pair_of((3, 4), "xy")
     ((512, 512), (3, 4))
     """
-    if isinstance(value, (tuple, list)):
+    if hasattr(value, "__len__") and not isinstance(value, str):  # of numpy, too
         if len(value) != 2:
             raise ValueError(f"{name}: got {value!r}, expected two whole numbers")
         return _numbers.whole(value[0], name, least), _numbers.whole(value[1], name, least)

@@ -79,6 +79,8 @@ class PatchGrid:
         self.size = _numbers.whole(size, "size", 1)
         self.stride = self.size if stride is None else _numbers.whole(stride, "stride", 1)
         least = _numbers.finite(min_tissue, "min_tissue", 0)
+        if tissue is not None and not hasattr(tissue, "fractions"):
+            raise TypeError(f"tissue: got {type(tissue).__name__}, expected a TissueMask; see tissue_mask")
         if least > 1:
             raise ValueError(f"min_tissue: got {min_tissue!r}, expected 0 to 1")
         across, down = (1.0, 1.0) if mpp is None else slide.scale(mpp)
@@ -99,6 +101,7 @@ class PatchGrid:
         return len(self.cells)
 
     def __getitem__(self, index: int) -> Patch:
+        index = _numbers.whole(index, "index")
         (x, y), (column, row) = self.places[index].tolist(), self.cells[index].tolist()
         return Patch((x, y), (column, row))
 

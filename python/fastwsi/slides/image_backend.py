@@ -29,6 +29,8 @@ class ImageBackend(ArrayBackend):
     """Reads what Pillow reads."""
 
     def __init__(self, path: Path, options: Options) -> None:
+        if path.is_dir():
+            raise Unsuited("a folder")
         try:
             from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  (imported where used)
         except ImportError as error:

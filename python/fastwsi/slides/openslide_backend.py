@@ -30,6 +30,8 @@ class OpenSlideBackend:
     """Reads through openslide. An error poisons openslide's handle, which is then opened anew."""
 
     def __init__(self, path: Path, options: Options) -> None:
+        if path.is_dir():
+            raise Unsuited("a folder")
         try:
             import openslide  # noqa: PLC0415  (imported where used)
         except ImportError as error:

@@ -129,7 +129,8 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise SlideError(path, _os_reason(error)) from None
     if stat.S_ISDIR(status.st_mode):
-        if not any((path / name).exists() for name in _FOLDER_MARKS):
+        dicom = next(path.glob("*.dcm"), None) is not None
+        if not dicom and not any((path / name).exists() for name in _FOLDER_MARKS):
             raise SlideError(path, "is a directory, no slide")
         return
     if not stat.S_ISREG(status.st_mode):

@@ -103,13 +103,13 @@ class Slide:
 
     @property
     def path(self) -> Path | None:
-        """The file; None for an array."""
-        return Path(self._source) if isinstance(self._source, (Path, str)) else None
+        """The file; None for an array or a URL."""
+        return self._source if isinstance(self._source, Path) else None
 
     @property
     def name(self) -> str:
-        """The file's name without its ending; "array" for an array."""
-        return "array" if self.path is None else self.path.stem
+        """The file's name without its ending, or a URL's; "array" for an array."""
+        return Path(self._source).stem if isinstance(self._source, (Path, str)) else "array"
 
     @property
     def backend(self) -> str:
@@ -391,6 +391,10 @@ def _pixels(exact: float) -> int:
 
 
 def _located(source: Any) -> Any:
-    if isinstance(source, str) and "://" not in source:
-        return Path(source)
+    if isinstance(source, str) and "://" in source:
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).expanduser()
+    if source is None or isinstance(source, bytes):
+        raise TypeError(f"source: got {type(source).__name__}, expected a path, a URL or an array")
     return source

@@ -97,6 +97,8 @@ class Structure:
 
 def read_structure(path: Path) -> Structure:
     """Read a TIFF's headers; Unsuited says what this reader leaves to others, SlideError what is broken."""
+    if path.is_dir():
+        raise Unsuited("a folder")
     with path.open("rb") as head:
         if head.read(4) not in _MAGIC:
             raise Unsuited("no TIFF")
