@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ForeignBackend:
+class ForeignBackend(ABC):
     """Reads through another package, one call at a time; what fails is filled, counted and reported."""
 
     def __init__(
@@ -60,9 +61,9 @@ class ForeignBackend:
         if handle is not None and hasattr(handle, "close"):
             handle.close()
 
+    @abstractmethod
     def region(self, level: int, x: int, y: int, width: int, height: int) -> Any:
         """Return a part of a level that lies within it, as (height, width, 3 or 4) of uint8."""
-        raise NotImplementedError
 
     def _grid(self, index: int, x: int, y: int, out: Pixels) -> None:
         if self._handle is None:
