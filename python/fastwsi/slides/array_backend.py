@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastwsi.slides.backend import WHITE, Damage, Options, Pixels, blended
+from fastwsi.slides.backend import WHITE, Damage, Options, Pixels, read_between
 from fastwsi.slides.geometry import levels_of
 
 if TYPE_CHECKING:
@@ -38,14 +38,7 @@ class ArrayBackend:
 
     def read(self, level: int, x: float, y: float, out: Pixels) -> None:
         """Write pixels of a level."""
-        left, top = math.floor(x), math.floor(y)
-        across, down = x - left, y - top
-        if round(across * 128) or round(down * 128):
-            more = np.empty((out.shape[0] + 1, out.shape[1] + 1, 3), np.uint8)
-            self._grid(level, left, top, more)
-            out[...] = blended(more, across, down)
-        else:
-            self._grid(level, left, top, out)
+        read_between(partial(self._grid, level), x, y, out)
 
     def close(self) -> None:
         """Let go of the arrays."""

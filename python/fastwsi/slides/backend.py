@@ -11,7 +11,7 @@ import numpy as np
 from fastwsi import _numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastwsi.slides.geometry import Level, Region
     from fastwsi.slides.resolution import Resolution
@@ -121,6 +121,30 @@ def colour_of(fill: Sequence[int] | None) -> Colour | None:
     if len(values) != 3 or max(values) > 255:
         raise ValueError(f"fill: got {fill!r}, expected red, green and blue from 0 to 255")
     return values
+
+
+def read_between(grid: Callable[[int, int, Pixels], None], x: float, y: float, out: Pixels) -> None:
+    """Write pixels from place (x, y) on, given what writes a grid's own from whole places on.
+
+    Places count in 128ths of a pixel, as openslide's painter has them.
+
+    Examples
+    --------
+    >>> def grid(x, y, out):
+    ...     out[...] = 10 * np.arange(x, x + out.shape[1], dtype=np.uint8)[:, None]
+    >>> out = np.empty((1, 2, 3), np.uint8)
+    >>> read_between(grid, 3.5, 0, out)
+    >>> out[0, :, 0].tolist()
+    [35, 45]
+    """
+    left, across = divmod(round(x * 128), 128)
+    top, down = divmod(round(y * 128), 128)
+    if not (across or down):
+        grid(left, top, out)
+        return
+    more = np.empty((out.shape[0] + 1, out.shape[1] + 1, 3), np.uint8)
+    grid(left, top, more)
+    out[...] = blended(more, across / 128, down / 128)
 
 
 def blended(pixels: Pixels, x: float, y: float) -> Pixels:

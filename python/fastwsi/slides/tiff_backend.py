@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastwsi._native import get_num_threads
-from fastwsi.slides.backend import WHITE, Damage, Options, Pixels, blended
+from fastwsi.slides.backend import WHITE, Damage, Options, Pixels, read_between
 from fastwsi.slides.errors import SlideError, Unsuited
 from fastwsi.slides.geometry import levels_of
 from fastwsi.slides.tiff_structure import TiledLevel, read_structure
@@ -59,16 +59,7 @@ class TiffBackend:
 
     def read(self, level: int, x: float, y: float, out: Pixels) -> None:
         """Write pixels of a level."""
-        left, top = math.floor(x), math.floor(y)
-        across, down = round((x - left) * 128) / 128, round((y - top) * 128) / 128
-        if across == 1 or down == 1:  # a hair's breadth before the next pixel
-            left, top, across, down = left + (across == 1), top + (down == 1), across % 1, down % 1
-        if across or down:
-            more = np.empty((out.shape[0] + 1, out.shape[1] + 1, 3), np.uint8)
-            self._grid(level, left, top, more)
-            out[...] = blended(more, across, down)
-        else:
-            self._grid(level, left, top, out)
+        read_between(partial(self._grid, level), x, y, out)
 
     def close(self) -> None:
         """Close the file and let go of tiles and threads."""
