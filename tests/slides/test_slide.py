@@ -18,23 +18,6 @@ from slides.pyramids import APERIO, halved, picture, write
 BACKENDS = ("tiff", "openslide")
 
 
-@pytest.fixture(scope="module")
-def image():
-    return picture(700, 500)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory, image):
-    levels = [image, halved(image), halved(halved(image))]
-    return write(tmp_path_factory.mktemp("slides") / "slide.tif", levels, tile=128, compression="zlib")
-
-
-@pytest.fixture(params=BACKENDS)
-def slide(request, path):
-    with fastwsi.open_slide(path, backend=request.param) as slide:
-        yield slide
-
-
 def test_says_what_it_is(slide, path):
     assert slide.dimensions == (700, 500)
     assert [level.size for level in slide.levels] == [(700, 500), (350, 250), (175, 125)]

@@ -15,24 +15,7 @@ import pytest
 
 import fastwsi
 from fastwsi.slides.tile_cache import TileCache
-from slides.pyramids import halved, picture, write
-
-
-@pytest.fixture(scope="module")
-def image():
-    return picture(700, 500)
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory, image):
-    levels = [image, halved(image), halved(halved(image))]
-    return write(tmp_path_factory.mktemp("slides") / "slide.tif", levels, tile=128, compression="zlib")
-
-
-@pytest.fixture(params=["tiff", "openslide"])
-def slide(request, path):
-    with fastwsi.open_slide(path, backend=request.param) as slide:
-        yield slide
+from slides.pyramids import picture, write
 
 
 def read_in_child(slide, queue):
