@@ -23,6 +23,8 @@ _EXAMPLES = """Examples:
   fastwsi data check /data/camelyon16
 
   fastwsi data check slides.csv --json
+
+  fastwsi data check /data/pcam --every-tile
 """
 
 
@@ -39,6 +41,13 @@ def check(
     names_only: Annotated[
         bool, typer.Option("--names-only", help="Do not open files: seconds instead of minutes.")
     ] = False,
+    every_tile: Annotated[
+        bool,
+        typer.Option(
+            "--every-tile",
+            help="Read all of each slide, mask and patch, not a sample: hours instead of minutes.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
@@ -50,7 +59,7 @@ def check(
     from fastwsi.data import check as look_through  # noqa: PLC0415  (not for --help)
 
     with failing_in_one_line(debug=debug), Counter("slides", quiet=quiet or as_json) as counter:
-        found = look_through(folder, read=not names_only, progress=counter)
+        found = look_through(folder, read=not names_only, every_tile=every_tile, progress=counter)
     if as_json:
         typer.echo(json.dumps({**asdict(found), "usable": found.usable}, indent=2))
     else:

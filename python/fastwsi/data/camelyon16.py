@@ -49,13 +49,14 @@ def camelyon16(root: str | Path, *, quirks: bool = True, validation: float = 0.2
     share = _numbers.finite(validation, "validation", 0)
     if share > 1:
         raise ValueError(f"validation: got {validation!r}, expected 0 to 1")
-    slides = find(folder, r"((?:normal|tumor|test)_\d{3})\.tiff?")
+    others: list[tuple[str, str]] = []
+    slides = find(folder, r"((?:normal|tumor|test)_\d{3})\.tiff?", others)
     annotations = find(folder, r"((?:tumor|test)_\d{3})\.xml")
     masks = find(folder, r"((?:normal|tumor|test)_\d{3})(?:_evaluation)?_mask\.tiff?")
     reference = _reference(folder)
     if not slides:
         raise SlideError(folder, "no slides of Camelyon16: no normal_001.tif, tumor_001.tif, test_001.tif …")
-    records, left_out, missing = [], [], []
+    records, left_out, missing = [], others, []
     for name, path in sorted(slides.items()):
         if quirks and name in _LEFT_OUT:
             left_out.append((name, _LEFT_OUT[name]))

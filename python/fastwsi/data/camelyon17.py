@@ -28,7 +28,8 @@ def camelyon17(root: str | Path) -> SlideSet:
     than negative and no annotation are marked as not exhaustive: 50 have one.
     """
     folder = existing_folder(root)
-    slides = find(folder, r"(patient_\d{3}_node_\d)\.tiff?")
+    others: list[tuple[str, str]] = []
+    slides = find(folder, r"(patient_\d{3}_node_\d)\.tiff?", others)
     if not slides:
         raise SlideError(folder, "no slides of Camelyon17: no patient_000_node_0.tif …")
     annotations = find(folder, r"(patient_\d{3}_node_\d)\.xml")
@@ -55,7 +56,7 @@ def camelyon17(root: str | Path) -> SlideSet:
     for patient in sorted({record.patient for record in records}):
         nodes = [f"{patient}_node_{node}" for node in range(_NODES)]
         missing += [(node, "slide") for node in nodes if node not in slides]
-    return SlideSet("Camelyon17", folder, tuple(records), (), tuple(missing))
+    return SlideSet("Camelyon17", folder, tuple(records), tuple(others), tuple(missing))
 
 
 def patient_stages(root: str | Path) -> dict[str, str]:

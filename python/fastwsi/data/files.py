@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
 
 _MOST_FILES = 2_000_000
 _LONGEST_CELL = 1 << 16
@@ -25,18 +28,34 @@ def existing_folder(root: str | Path) -> Path:
     return path
 
 
-def find(root: Path, pattern: str) -> dict[str, Path]:
+def find(root: Path, pattern: str, others: list[tuple[str, str]] | None = None) -> dict[str, Path]:
     """Return files whose whole name matches, by what its group (1) is in lower case; the first found counts.
 
     Folders are walked in the order of their names, so that the same files come for the same tree. Links to
     folders are followed, each folder once.
+
+    Parameters
+    ----------
+    root : Path
+    pattern : str
+    others : list, optional
+        Where to put further files of a name that was found already: (name, what became of it). Default: into
+        the log.
     """
     wanted = re.compile(pattern, re.IGNORECASE)
     found: dict[str, Path] = {}
     for path in _walk(root):
         match = wanted.fullmatch(path.name)
-        if match:
-            found.setdefault(match[1].lower(), path)
+        if not match:
+            continue
+        name = match[1].lower()
+        used = found.setdefault(name, path)
+        if used is not path and not _same_file(used, path):
+            told = f"{path} is another file of this name; {used} is used"
+            if others is None:
+                logger.warning("%s: %s", name, told)
+            else:
+                others.append((name, told))
     return found
 
 
@@ -81,10 +100,21 @@ def stem(name: str) -> str:
     return re.sub(r"\.(tiff?|svs|zip|xml|ndpi|mrxs|png|jpe?g)$", "", base)
 
 
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # a link to nowhere
+        return False
+
+
+def _unreadable(error: OSError) -> None:
+    logger.warning("%s: the folder is left out: %s", error.filename, error.strerror)
+
+
 def _walk(root: Path) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
     count = 0
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_unreadable):
         status = Path(folder).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

@@ -20,7 +20,8 @@ def panda(root: str | Path) -> SlideSet:
     table = find(folder, r"(train)\.csv").get("train")
     if table is None:
         raise SlideError(folder, "no train.csv of PANDA")
-    slides = find(folder, r"([0-9a-z]+)\.(?:tiff?|svs)")
+    others: list[tuple[str, str]] = []
+    slides = find(folder, r"([0-9a-z]+)\.(?:tiff?|svs)", others)
     masks = find(folder, r"([0-9a-z]+)_mask\.tiff?")
     records, missing = [], []
     for row in read_table(table, ("image_id", "isup_grade")):
@@ -38,4 +39,4 @@ def panda(root: str | Path) -> SlideSet:
                 tumour_values=_CANCER.get(row.get("data_provider", "").lower(), ()),
             )
         )  # fmt: skip
-    return SlideSet("PANDA", folder, tuple(records), (), tuple(missing))
+    return SlideSet("PANDA", folder, tuple(records), tuple(others), tuple(missing))

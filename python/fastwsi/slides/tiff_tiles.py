@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,7 +31,10 @@ _PACKED: dict[int, Callable[..., Any]] = {
     ZSTD: imagecodecs.zstd_decode,
 }
 JPEG2000_KINDS = (APERIO_YCC, APERIO_RGB, JPEG2000)
-_END_OF_IMAGE = b"\xff\xd9"
+_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# What may follow a scan: tables, comments and another scan.
+_BETWEEN_SCANS = frozenset([0xC4, _SCAN, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)  # that is no data and no restart
 _TRAILER = 1024  # bytes behind a JPEG's last marker that writers are forgiven
 
 
@@ -98,9 +102,7 @@ def decode(coding: Coding, data: bytes, memory: Callable[[int, int], Pixels]) ->
 
 
 def _jpeg(coding: Coding, data: bytes, memory: Callable[[int, int], Pixels]) -> Pixels:
-    # The decoder paints what is missing at a file's end grey, and says nothing.
-    if data.rfind(_END_OF_IMAGE, max(0, len(data) - _TRAILER)) < 0:
-        raise CorruptTileError("JPEG: the data end early")
+    _check_scans(data)
     space = {Photometric.BLACK: "GRAYSCALE", Photometric.RGB: "RGB", Photometric.YCC: "YCBCR"}
     grey = coding.samples == 1
     out = np.empty((coding.height, coding.width), np.uint8) if grey else memory(coding.height, coding.width)
@@ -112,6 +114,21 @@ def _jpeg(coding: Coding, data: bytes, memory: Callable[[int, int], Pixels]) -> 
         out=out,
     )
     return _rgb(out)
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse data that end early, or in the middle of which there is what no encoder writes.
+
+    The decoder paints what it then misses grey, and says nothing.
+    """
+    marker = _MARKER.search(data, max(data.find(bytes([0xFF, _SCAN])), 0))
+    while marker is not None and marker[1][0] in _BETWEEN_SCANS:
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        marker = _MARKER.search(data, marker.end() + length)
+    if marker is None or (marker[1][0] == _END_OF_IMAGE and marker.end() + _TRAILER < len(data)):
+        raise CorruptTileError("JPEG: the data end early")
+    if marker[1][0] != _END_OF_IMAGE:
+        raise CorruptTileError(f"JPEG: marker {marker[1][0]:02X} in the middle of the data")
 
 
 def _jpeg2000(coding: Coding, data: bytes) -> Pixels:

@@ -1,4 +1,4 @@
-"""QuPath's GeoJSON: read in the forms of all its versions, written in those of 0.4 and of 0.5 and later."""
+"""QuPath's GeoJSON: read in the forms of all its versions, written in today's and in that before 0.4."""
 
 from __future__ import annotations
 
@@ -63,22 +63,23 @@ def read_geojson(path: str | Path) -> Annotations:
     return Annotations(repaired(shapes, path), colours)
 
 
-def write_geojson(path: str | Path, annotations: Annotations, *, form: Literal["0.5", "0.4"] = "0.5") -> None:
+def write_geojson(path: str | Path, annotations: Annotations, *, form: Literal["0.4", "0.3"] = "0.4") -> None:
     """Write GeoJSON that QuPath imports; the same shapes give the same bytes.
 
     Parameters
     ----------
     path : path
     annotations : Annotations
-    form : "0.5" or "0.4"
-        The form that QuPath has written since 0.5, with a UUID for each object, or that before, a plain list
-        of features; each reads the other's.
+    form : "0.4" or "0.3"
+        The version of QuPath whose form it is. Since 0.4 each object has a UUID and colours are lists;
+        before, ids told what kind of object it is, and colours were Java's integers. QuPath 0.5 and later
+        write 0.4's form and read both.
     """
-    if form not in ("0.5", "0.4"):
-        raise ValueError(f"form: got {form!r}, expected '0.5' or '0.4'")
+    if form not in ("0.4", "0.3"):
+        raise ValueError(f"form: got {form!r}, expected '0.4' or '0.3'")
     colours = annotations.colours
     features = [_feature(shape, i, colours, form) for i, shape in enumerate(annotations)]
-    content: Any = features if form == "0.4" else {"type": "FeatureCollection", "features": features}
+    content: Any = features if form == "0.3" else {"type": "FeatureCollection", "features": features}
     write_atomically(Path(path), json.dumps(content, allow_nan=False))
 
 
@@ -143,7 +144,7 @@ def _ring(places: Any) -> Points:
 
 
 def _colour(classification: Json) -> str:
-    """Return "#rrggbb" of a list of three (0.5) or of Java's signed 32 bits (before)."""
+    """Return "#rrggbb" of a list of three, or of Java's signed 32 bits (before 0.4)."""
     given = classification.get("color", classification.get("colorRGB"))
     if isinstance(given, (list, tuple)) and len(given) >= 3:
         return "#" + "".join(f"{int(value) & 255:02x}" for value in given[:3])
@@ -159,14 +160,14 @@ def _feature(shape: Annotation, number: int, colours: dict[str, str], form: str)
     classification: Json = {"name": shape.group}
     if rgb is not None:
         signed = (255 << 24 | rgb[0] << 16 | rgb[1] << 8 | rgb[2]) - (1 << 32)
-        classification.update({"color": list(rgb)} if form == "0.5" else {"colorRGB": signed})
-    properties: Json = {"objectType": "annotation"}
+        classification.update({"color": list(rgb)} if form == "0.4" else {"colorRGB": signed})
+    properties: Json = {"object_type" if form == "0.3" else "objectType": "annotation"}
     if shape.name:
         properties["name"] = shape.name
     if shape.group:
         properties["classification"] = classification
     properties["isLocked"] = False
-    if form == "0.4":
+    if form == "0.3":
         properties["measurements"] = []
         return {
             "type": "Feature", "id": "PathAnnotationObject", "geometry": geometry, "properties": properties,

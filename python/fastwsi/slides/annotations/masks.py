@@ -92,6 +92,11 @@ class LabelMask:
             table[given] = wanted
         return table[found]
 
+    @property
+    def corrupt(self) -> Mapping[tuple[int, int, int], str]:
+        """Tiles of the mask that could not be read so far, and why: (level, x, y) on the level's grid."""
+        return self._mask.corrupt
+
     def close(self) -> None:
         """Let go of the file."""
         self._mask.close()
