@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 import fastwsi
 from fastwsi.slides import SlideError
+from fastwsi.slides.tiff_tiles import Coding, CorruptTileError, decode
 from slides.pyramids import halved, picture, write
 
 SECOND = 1.0
@@ -94,6 +96,16 @@ def test_a_picture_by_a_scanners_name(tmp_path):
         assert slide.dimensions == (64, 64)
 
 
+def test_a_stack_of_channels(tmp_path):
+    path = tmp_path / "slide.tif"
+    with tifffile.TiffWriter(path) as file:
+        for channel in np.moveaxis(picture(300, 200), 2, 0):
+            file.write(channel, tile=(128, 128), metadata=None)
+    refused(path, "a stack of 3 images of one channel each")
+    with fastwsi.open_slide(path, backend="openslide") as slide:
+        assert slide.dimensions == (300, 200)
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.2, 0.5, 0.9, 0.999])
 def test_cut_short(tmp_path, whole, share):
     """A copy that was not finished."""
@@ -111,6 +123,23 @@ def test_cut_short_while_it_is_open(tmp_path, whole):
         assert len(slide.corrupt) > 5
         assert all("bytes could be read" in reason for reason in slide.corrupt.values())
         assert (found == 255).all(axis=2).mean() > 0.3
+
+
+def test_progressive_tiles_are_whole():
+    """Of several scans, with tables between them."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.fromarray(picture(128, 128)).save(written, "jpeg", progressive=True, quality=95)
+    coding = Coding(128, 128, 3, 7, 6)
+
+    def lend(height, width):
+        return np.empty((height, width, 3), np.uint8)
+
+    pixels = decode(coding, written.getvalue(), lend)
+    assert np.abs(pixels.astype(int) - picture(128, 128)).mean() < 10
+    with pytest.raises(CorruptTileError, match="the data end early"):
+        decode(coding, written.getvalue()[:-2], lend)
 
 
 class TestCorruptTile:

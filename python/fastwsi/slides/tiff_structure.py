@@ -118,6 +118,13 @@ def _structure(path: Path, file: tifffile.TiffFile) -> Structure:
     vendor = _vendor(first, description)
     if not first.is_tiled:
         raise Unsuited("the TIFF is not tiled")
+    channels = sum(_is_channel(page, first) for page in pages)
+    if channels > 1:
+        raise SlideError(
+            path,
+            f"a stack of {channels} images of one channel each, as of fluorescence: no coloured slide; "
+            "backend='openslide' reads the first of them",
+        )
     chosen = [page for i, page in enumerate(pages) if _is_level(page, i, vendor)]
     levels = [_level(path, page) for page in chosen]
     if vendor == "aperio" and any(_has_gaps(level) for level in levels):
@@ -178,6 +185,12 @@ def _is_level(page: tifffile.TiffPage, index: int, vendor: str) -> bool:
     if vendor == "generic-tiff":
         return bool(page.subfiletype & _REDUCED)
     return vendor == "aperio" or not _text(page, "ImageDescription").startswith(("Label", "Macro"))
+
+
+def _is_channel(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
+    """Whether a directory is as large as the first, both of one sample per pixel."""
+    sizes = {(each.imagewidth, each.imagelength, each.samplesperpixel) for each in (page, first)}
+    return len(sizes) == 1 and first.samplesperpixel == 1 and not page.subfiletype & _REDUCED
 
 
 def _level(path: Path, page: tifffile.TiffPage) -> TiledLevel:
