@@ -190,8 +190,12 @@ def _hilum(classes: Classes, depth: Floats, rng: np.random.Generator) -> None:
     classes[around & (towards > 0.2) & (depth < -8)] = Tissue.FAT
     most = float(depth.max())
     core = (towards > 0.93) & (depth < 0.75 * most) & (depth > 0)
-    islands = smooth_noise(rng, (columns, rows), 180 / STEP) > -0.2
-    classes[core & islands] = Tissue.FAT
+    # Finer noise on top: islands of the coarse alone have the straight sides of the grid it is made on.
+    islands = sum(
+        share * smooth_noise(rng, (columns, rows), period / STEP)
+        for share, period in ((1, 180), (0.6, 75), (0.3, 32))
+    )
+    classes[core & (islands > -0.2)] = Tissue.FAT
 
 
 def _lesion(kind: LesionSize, depth: Floats, taken: Classes, rng: np.random.Generator) -> Lesion | None:
