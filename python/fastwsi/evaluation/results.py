@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists, numbers and texts; what is not finite is None."""
-        assert is_dataclass(self)
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        own = fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
+        return {field.name: plain(getattr(self, field.name)) for field in own}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON."""
@@ -66,20 +66,21 @@ class Result:
         write_atomically(path, self.to_json() if path.suffix == ".json" else self.to_csv())
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it.
+
+    Examples
+    --------
+    >>> plain({"a": np.array([1.5, np.nan])})
+    {'a': [1.5, None]}
+    """
     if isinstance(value, Result):
         return value.to_dict()
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Path):
-        return str(value)
-    return value
+        return [plain(each) for each in value]
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return (str(value) if isinstance(value, Path) else value) if finite else None
