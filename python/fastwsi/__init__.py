@@ -19,6 +19,7 @@ from fastwsi._version import __version__
 if TYPE_CHECKING:
     from fastwsi import augment as augment
     from fastwsi import data as data
+    from fastwsi import engine as engine
     from fastwsi import evaluation as evaluation
     from fastwsi import kernels as kernels
     from fastwsi import nn as nn
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from fastwsi.slides import open_slide as open_slide
     from fastwsi.streaming import Streamed as Streamed
 
-_MODULES = frozenset({"augment", "data", "evaluation", "kernels", "nn", "slides", "stain", "streaming"})
+_MODULES = frozenset(
+    {"augment", "data", "engine", "evaluation", "kernels", "nn", "slides", "stain", "streaming"}
+)
 _NAMES = {
     "SlideError": "fastwsi.slides",
     "Streamed": "fastwsi.streaming",

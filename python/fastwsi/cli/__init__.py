@@ -9,6 +9,8 @@ import typer
 from fastwsi._version import __version__
 from fastwsi.cli.data import data
 from fastwsi.cli.doctor import doctor
+from fastwsi.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
+from fastwsi.cli.evaluate import evaluate
 from fastwsi.cli.synth import EXAMPLES, synth
 
 app = typer.Typer(
@@ -20,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(doctor)
 app.command(epilog=EXAMPLES)(synth)
+app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.add_typer(data)
 
 

@@ -1,15 +1,17 @@
 """From slides on disk to batches: data sets, maps of classes, samplers, patches."""
 
 from fastwsi.data.camelyon16 import camelyon16
-from fastwsi.data.camelyon17 import camelyon17, patient_stages
+from fastwsi.data.camelyon17 import camelyon17, holds_stages, patient_stages, read_stages
 from fastwsi.data.checking import Checked, Trouble, check, recognise
 from fastwsi.data.class_maps import ClassMap, Labels, class_map, labels_of
+from fastwsi.data.detections import find_detections, read_detections, read_scores
 from fastwsi.data.panda import panda
 from fastwsi.data.patch_camelyon import PatchCamelyon
 from fastwsi.data.patches import PatchDataset, PatchSample
 from fastwsi.data.records import SlideRecord, SlideSet
 from fastwsi.data.sampling import BalancedPatchSampler, Draw
 from fastwsi.data.table import slide_table
+from fastwsi.data.truth import LesionMask, is_tumour, lesion_mask, read_truth
 
 __all__ = [
     "BalancedPatchSampler",
@@ -17,6 +19,7 @@ __all__ = [
     "ClassMap",
     "Draw",
     "Labels",
+    "LesionMask",
     "PatchCamelyon",
     "PatchDataset",
     "PatchSample",
@@ -27,9 +30,17 @@ __all__ = [
     "camelyon17",
     "check",
     "class_map",
+    "find_detections",
+    "holds_stages",
+    "is_tumour",
     "labels_of",
+    "lesion_mask",
     "panda",
     "patient_stages",
+    "read_detections",
+    "read_scores",
+    "read_stages",
+    "read_truth",
     "recognise",
     "slide_table",
 ]

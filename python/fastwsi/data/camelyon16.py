@@ -53,7 +53,7 @@ def camelyon16(root: str | Path, *, quirks: bool = True, validation: float = 0.2
     slides = find(folder, r"((?:normal|tumor|test)_\d{3})\.tiff?", others)
     annotations = find(folder, r"((?:tumor|test)_\d{3})\.xml")
     masks = find(folder, r"((?:normal|tumor|test)_\d{3})(?:_evaluation)?_mask\.tiff?")
-    reference = _reference(folder)
+    reference = reference_of(folder)
     if not slides:
         raise SlideError(folder, "no slides of Camelyon16: no normal_001.tif, tumor_001.tif, test_001.tif …")
     records, left_out, missing = [], others, []
@@ -101,8 +101,11 @@ def _split(records: list[SlideRecord], share: float, seed: int) -> tuple[SlideRe
     )
 
 
-def _reference(folder: Path) -> dict[str, dict[str, str]]:
-    """Return what reference.csv says of test slides: label, and where it has them, type and size class."""
+def reference_of(folder: Path) -> dict[str, dict[str, str]]:
+    """Return what reference.csv says of slides: label, and where it has them, type and size class.
+
+    Empty where there is no such file.
+    """
     path = find(folder, r"(reference)\.csv").get("reference")
     if path is None:
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 SLIDE_STAGES = ("negative", "itc", "micro", "macro")
 PATIENT_STAGES = ("pN0", "pN0(i+)", "pN1mi", "pN1", "pN2")
+_NAME = re.compile(r"patient_\d{3}(_node_\d)?")
 _NODES = 5
 _TRAINING = 100  # patients, of 200
 _OF_A_CENTRE = 20  # patients, in the order of their numbers
@@ -65,21 +67,65 @@ def patient_stages(root: str | Path) -> dict[str, str]:
     return {name: stage for name, stage in sorted(stages.items()) if "_node_" not in name}
 
 
+def read_stages(path: str | Path) -> dict[str, str]:
+    r"""Read a table of stages: Camelyon17's labels, or a submission to it.
+
+    Rows are "patient_000.zip,pN0" for patients and "patient_000_node_0.tif,negative" for slides, in any order
+    and either kind may lack; names with or without endings, in any letters. The first row may be a header.
+    Cells after the second are passed over.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file.
+
+    Returns
+    -------
+    dict of str to str
+        Stages by names without ending, such as "patient_000" and "patient_000_node_0", in the order of the
+        file, spelled as `PATIENT_STAGES` and `SLIDE_STAGES` have them. SlideError names the row of what
+        cannot be understood, and of a second stage for one name; empty rows do not count.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "submission.csv")
+    ...     _ = path.write_text("patient,stage\npatient_100.zip,PN1MI\npatient_100_node_0.tif,micro")
+    ...     read_stages(path)
+    {'patient_100': 'pN1mi', 'patient_100_node_0': 'micro'}
+    """
+    path = Path(path)
+    found: dict[str, str] = {}
+    for number, row in enumerate(read_rows(path), 1):
+        name, told = stem(row[0]), row[1] if row[1:] else ""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            if number == 1 and _plain(told) not in map(_plain, (*SLIDE_STAGES, *PATIENT_STAGES)):
+                continue  # a header
+            raise SlideError(path, f"row {number}: got the name {row[0]!r}, expected one such as "
+                                   "patient_000.zip or patient_000_node_0.tif")  # fmt: skip
+        spelled = {_plain(stage): stage for stage in (SLIDE_STAGES if match[1] else PATIENT_STAGES)}
+        if _plain(told) not in spelled:
+            raise SlideError(path, f"row {number}, {row[0]}: got the stage {told!r}, expected one of "
+                                   f"{', '.join(spelled.values())}")  # fmt: skip
+        stage = spelled[_plain(told)]
+        if found.setdefault(name, stage) != stage:
+            raise SlideError(path, f"row {number}, {row[0]}: got {stage}, expected {found[name]} as "
+                                   "in a row above")  # fmt: skip
+    if not found:
+        raise SlideError(path, "no stages: no row such as patient_000.zip,pN0")
+    return found
+
+
+def holds_stages(path: str | Path) -> bool:
+    """Tell whether a CSV file is one of stages, by the names in its first rows."""
+    return any(_NAME.fullmatch(stem(row[0])) for row in read_rows(Path(path))[:2])
+
+
 def _stages(folder: Path) -> dict[str, str]:
     path = next(iter(find(folder, r"(stages|stage_labels)\.csv").values()), None)
-    if path is None:
-        return {}
-    found = {}
-    spelled = {_plain(stage): stage for stage in (*SLIDE_STAGES, *PATIENT_STAGES)}
-    for row in read_rows(path):
-        name = stem(row[0])
-        if not name.startswith("patient_"):
-            continue  # a header
-        if len(row) < 2 or _plain(row[1]) not in spelled:
-            raise SlideError(path, f"{row[0]}: got the stage {row[1] if row[1:] else ''!r}, expected one of "
-                                   f"{', '.join((*SLIDE_STAGES, *PATIENT_STAGES))}")  # fmt: skip
-        found[name] = spelled[_plain(row[1])]
-    return found
+    return {} if path is None else read_stages(path)
 
 
 def _plain(stage: str) -> str:

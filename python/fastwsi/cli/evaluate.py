@@ -1,0 +1,208 @@
+"""``fastwsi evaluate``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastwsi.cli.failing import failing_in_one_line
+from fastwsi.cli.progress import Counter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fastwsi.engine import Evaluation
+    from fastwsi.evaluation import Interval, PatientKappa
+
+EXAMPLES = """Examples:
+
+  fastwsi evaluate results --truth /data/camelyon16
+
+  fastwsi evaluate results --truth /data/camelyon16 --mode official --out official.json
+
+  fastwsi evaluate slide_scores.csv --truth slides.csv --subgroup size
+
+  fastwsi evaluate submission.csv --truth stage_labels.csv
+"""
+
+
+class Mode(str, Enum):
+    """How FROC is reckoned."""
+
+    clean = "clean"
+    official = "official"
+
+
+class FpAxis(str, Enum):
+    """Over which slides false positives are averaged."""
+
+    all = "all"
+    tumour_negative = "tumour_negative"
+
+
+class Split(str, Enum):
+    """Which slides of a data set are looked at."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+    all = "all"
+
+
+def evaluate(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of <slide>.csv (prob, x, y) and slide_scores.csv; or a CSV file of slide scores; "
+            "or one of patients' stages."
+        ),
+    ],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            help="A data set, a CSV file of slides, a folder of reference.csv with masks or annotations, or "
+            "a file of patients' stages."
+        ),
+    ],
+    mode: Annotated[
+        Mode, typer.Option(help="official: the numbers of Camelyon16's script. clean: every threshold kept.")
+    ] = Mode.clean,
+    fp_axis: Annotated[
+        FpAxis, typer.Option(help="False positives per slide, or per slide without tumour.")
+    ] = FpAxis.all,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="The slides to look at.  [default: test where there are any, else all]"),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="CSV file of slide scores.  [default: slide_scores.csv, or best detections]"),
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel at level 0, whatever slides say.")
+    ] = None,
+    subgroup: Annotated[
+        str | None, typer.Option(help="A column of the data set to tell AUC apart by, such as size.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=0, help="Of the bootstraps; 0: none.")] = 2000,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstraps.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON (or CSV, a row for each slide) to write.  [default: evaluation.json beside it]"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; write the file.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
+    """Hold detections and slide scores against a data set: FROC, AUC, intervals.
+
+    Every slide of the split counts, those without a file of detections too.
+    """
+    from fastwsi.data import holds_stages  # noqa: PLC0415  (not for --help)
+    from fastwsi.engine import evaluate as hold_against  # noqa: PLC0415
+    from fastwsi.engine import evaluate_stages  # noqa: PLC0415
+
+    with failing_in_one_line(debug=debug):
+        found: Evaluation | PatientKappa
+        if results.is_file() and holds_stages(results):
+            found = evaluate_stages(results, truth, replicates=replicates, confidence=confidence, seed=seed)
+        else:
+            with Counter("slides", quiet=quiet or as_json) as counter:
+                found = hold_against(
+                    results, truth, mode=mode.value, fp_axis=fp_axis.value,
+                    split=None if split is None else split.value, scores=scores, mpp=mpp, subgroup=subgroup,
+                    replicates=replicates, confidence=confidence, seed=seed, progress=counter,
+                )  # fmt: skip
+        target = out or (results if results.is_dir() else results.parent) / "evaluation.json"
+        found.save(target)
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+    elif not quiet:
+        _show(found, target)
+
+
+def _show(found: Any, target: Path) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if hasattr(found, "froc"):
+        _show_evaluation(console, found)
+    else:
+        console.print(escape(str(found)))
+    console.print(f"[dim]{escape(str(target))}[/]")
+
+
+def _show_evaluation(console: Any, found: Evaluation) -> None:
+    from rich.markup import escape  # noqa: PLC0415
+
+    if found.froc is not None:
+        console.print(_froc_table(found))
+        console.print(_sizes_table(found))
+    table = _table(f"Slides ({found.split})", "", "estimate", "interval", "method")
+    for name, interval in (("AUC", found.auc), ("", found.auc_over_slides)):
+        if interval is not None:
+            table.add_row(
+                name, *_cells(interval), interval.method + (f"; {interval.note}" if interval.note else "")
+            )
+    if table.row_count:
+        console.print(table)
+    if found.best_accuracy is not None:
+        console.print(escape(str(found.best_accuracy)))
+    if found.subgroups is not None:
+        console.print(escape(str(found.subgroups)))
+    for note in found.notes:
+        console.print(f"[yellow]note[/] {escape(note)}")
+
+
+def _froc_table(found: Evaluation) -> Table:
+    """One line for each number of false positives, and the score."""
+    from fastwsi.evaluation import FP_RATES  # noqa: PLC0415
+
+    curve = found.froc
+    assert curve is not None
+    axis = "slide" if curve.fp_axis == "all" else "slide without tumour"
+    spans = [("over slides", found.froc_over_slides), ("over points", found.froc_over_points)]
+    there = [(name, interval) for name, interval in spans if interval is not None]
+    table = _table(
+        f"FROC, {curve.mode}: {curve.n_lesions} lesions on {curve.n_slides} slides",
+        f"false positives per {axis}", "sensitivity", *(f"interval {name}" for name, _ in there),
+    )  # fmt: skip
+    for i, (rate, value) in enumerate(zip(FP_RATES, curve.sensitivities, strict=True)):
+        table.add_row(f"{rate:g}", f"{value:.4f}", *(_cells(each.sensitivities[i])[1] for _, each in there))
+    table.add_section()
+    table.add_row("score", f"{curve.score:.4f}", *(_cells(each.score)[1] for _, each in there), style="bold")
+    return table
+
+
+def _sizes_table(found: Evaluation) -> Table:
+    from fastwsi.evaluation import FP_RATES  # noqa: PLC0415
+
+    assert found.froc is not None
+    table = _table("By size of lesion", "size", "lesions", *(f"at {rate:g}" for rate in FP_RATES))
+    for row in found.froc.by_size:
+        table.add_row(row["size"], str(row["lesions"]), *(f"{value:.3f}" for value in row["sensitivities"]))
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _cells(interval: Interval) -> tuple[str, str]:
+    """Return an estimate and its bounds."""
+    if not interval.estimable:
+        return f"{interval.estimate:.4f}", "not estimable"
+    return f"{interval.estimate:.4f}", f"{interval.low:.4f} to {interval.high:.4f}"

@@ -1,0 +1,134 @@
+"""Files of results: detections of each slide, and scores of slides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastwsi.data.files import existing_folder, find, read_rows, stem
+from fastwsi.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+SCORE_FILES = ("slide_scores.csv", "scores.csv")
+_SCORES = ("prob", "score", "probability", "confidence", "p")
+_PLACES = (("x", "y"), ("x_coordinate", "y_coordinate"))
+_NAMES = ("slide", "name", "file", "filename", "image", "image_id", "case")
+_ENDINGS = ("_detections", "_candidates")
+
+
+def read_detections(path: str | Path) -> Floats:
+    r"""Read detections of one slide: score, x and y at level 0.
+
+    A header is optional: without one the columns are score, x, y, as Camelyon16 asked for them; with one they
+    are found by name, in any order, and others are ignored. An empty file is a slide without detections.
+
+    Returns
+    -------
+    float64 array, shape (n, 3)
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "test_001.csv"
+    >>> _ = path.write_text("0.9,100,200\n0.5,3,4\n")
+    >>> fastwsi.data.read_detections(path).tolist()
+    [[0.9, 100.0, 200.0], [0.5, 3.0, 4.0]]
+    """
+    path = Path(path)
+    rows = read_rows(path)
+    columns, first = [0, 1, 2], 1
+    if rows and not _is_number(rows[0][0]):
+        columns, first = _columns(path, rows[0]), 2
+        rows = rows[1:]
+    try:
+        found = np.array([[row[i] for i in columns] for row in rows], np.float64).reshape(-1, 3)
+    except (ValueError, IndexError):
+        found = np.full((1, 3), np.nan)
+    if not np.isfinite(found).all() or (found[:, 0] < 0).any():
+        number, row = next((n, row) for n, row in enumerate(rows, first) if not _is_detection(row, columns))
+        raise SlideError(
+            path, f"row {number}: got {','.join(row)!r}, expected a score of at least 0, x and y"
+        )
+    return found
+
+
+def read_scores(path: str | Path) -> dict[str, float]:
+    r"""Read scores of slides: a CSV file of slide and score, a header being optional.
+
+    Returns
+    -------
+    dict
+        From each slide's name, without folder and ending and in lower case, to its score.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "slide_scores.csv"
+    >>> _ = path.write_text("slide,score\ntest_001.tif,0.9\n")
+    >>> fastwsi.data.read_scores(path)
+    {'test_001': 0.9}
+    """
+    path = Path(path)
+    rows, name, score, first = read_rows(path), 0, 1, 1
+    if rows and not (len(rows[0]) > 1 and _is_number(rows[0][1])):
+        header = [cell.lower() for cell in rows[0]]
+        names = [i for i, cell in enumerate(header) if cell in _NAMES]
+        scores = [i for i, cell in enumerate(header) if cell in _SCORES]
+        if not (names and scores):
+            raise SlideError(path, f"got the columns {', '.join(header)}, expected slide and score")
+        name, score, rows, first = names[0], scores[0], rows[1:], 2
+    found: dict[str, float] = {}
+    for number, row in enumerate(rows, first):
+        if len(row) <= max(name, score) or not _is_number(row[score]):
+            raise SlideError(path, f"row {number}: got {','.join(row)!r}, expected a slide and its score")
+        slide = stem(row[name])
+        if slide in found:
+            raise SlideError(path, f"row {number}: {slide} is listed twice")
+        found[slide] = float(row[score])
+    return found
+
+
+def find_detections(folder: str | Path) -> dict[str, Path]:
+    """Return files of detections by their slides: ``<slide>.csv`` or ``<slide>_detections.csv``, anywhere.
+
+    Files of other names that hold no detections, such as `SCORE_FILES`, are for the caller to know.
+    """
+    found: dict[str, Path] = {}
+    for name, path in find(existing_folder(folder), r"(.+)\.csv").items():
+        if path.name.lower() in SCORE_FILES:
+            continue
+        slide = name
+        for ending in _ENDINGS:
+            slide = slide.removesuffix(ending)
+        if slide in found:
+            raise SlideError(path, f"is another file of detections of {slide} beside {found[slide].name}")
+        found[slide] = path
+    return found
+
+
+def _columns(path: Path, cells: Sequence[str]) -> list[int]:
+    header = [cell.lower() for cell in cells]
+    scores = [i for i, cell in enumerate(header) if cell in _SCORES]
+    places = [[header.index(each) for each in pair] for pair in _PLACES if set(pair) <= set(header)]
+    if not (scores and places):
+        raise SlideError(path, f"got the columns {', '.join(header)}, expected prob, x, y")
+    return [scores[0], *places[0]]
+
+
+def _is_detection(row: Sequence[str], columns: Sequence[int]) -> bool:
+    if len(row) <= max(columns) or not all(_is_number(row[i]) for i in columns):
+        return False
+    return float(row[columns[0]]) >= 0
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False

@@ -1,0 +1,365 @@
+"""Results in files held against a data set: FROC, AUC and their intervals."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastwsi.data import (
+    SlideSet,
+    find_detections,
+    is_tumour,
+    lesion_mask,
+    read_detections,
+    read_scores,
+    read_truth,
+)
+from fastwsi.data.detections import SCORE_FILES
+from fastwsi.evaluation import (
+    Bootstrap,
+    Froc,
+    FrocInterval,
+    FrocWarning,
+    Interval,
+    OperatingPoint,
+    Result,
+    SlideMatch,
+    Subgroups,
+    bootstrap_interval,
+    delong_interval,
+    froc,
+    froc_interval,
+    label_lesions,
+    match_detections,
+    operating_point,
+    subgroup_auc,
+)
+from fastwsi.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastwsi.data import SlideRecord
+    from fastwsi.evaluation.pooled import FpAxis, Mode
+
+logger = logging.getLogger(__name__)
+
+_OFFICIAL_MPP = 0.243  # µm, which the challenge took for every slide
+_FAR = 0.1  # of a resolution: Camelyon16's scanners are nearer to each other
+_NAMED = 5
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(Result):
+    """What results come to.
+
+    Attributes
+    ----------
+    results, truth : str
+        Where they were read.
+    split : str
+        The slides that were looked at: "test", "validation", "train" or "all".
+    froc : Froc or None
+        None where no slide has lesions or detections.
+    froc_over_slides, froc_over_points : FrocInterval or None
+        Its intervals, by resampling slides and by resampling points.
+    auc : Interval or None
+        Of slides, tumour against none, with DeLong's interval; None where there are no scores of slides.
+    auc_over_slides : Bootstrap or None
+    best_accuracy : OperatingPoint or None
+        Where most slides are called right: chosen on these slides, and so too good.
+    subgroups : Subgroups or None
+        AUC by a column of the data set.
+    slide_scores : tuple of dict
+        Slide, label and score.
+    notes : tuple of str
+        What a reader must know.
+    """
+
+    results: str
+    truth: str
+    split: str
+    froc: Froc | None
+    froc_over_slides: FrocInterval | None
+    froc_over_points: FrocInterval | None
+    auc: Interval | None
+    auc_over_slides: Bootstrap | None
+    best_accuracy: OperatingPoint | None
+    subgroups: Subgroups | None
+    slide_scores: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = []
+        if self.froc is not None:
+            parts.append(f"FROC {self.froc.score:.4f} ({self.froc.mode})")
+        if self.auc is not None:
+            parts.append(f"AUC {self.auc}")
+        return "; ".join([*parts, f"{len(self.slide_scores)} slides with scores"])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each slide: its score, and what FROC made of its detections."""
+        lesions = {row["slide"]: row for row in (self.froc.slides if self.froc else ())}
+        scores = {row["slide"]: row for row in self.slide_scores}
+        return [{**scores.get(name, {}), **lesions.get(name, {})} for name in {**scores, **lesions}]
+
+
+def evaluate(
+    results: str | Path,
+    truth: str | Path | SlideSet,
+    *,
+    mode: Mode = "clean",
+    fp_axis: FpAxis = "all",
+    split: str | None = None,
+    scores: str | Path | None = None,
+    mpp: float | None = None,
+    subgroup: str | None = None,
+    replicates: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate detections and scores of slides.
+
+    Every slide of the split counts, those without a file of detections too. Tumour slides that are not
+    annotated everywhere are no part of FROC.
+
+    Parameters
+    ----------
+    results : path
+        A folder of files of detections, one CSV for each slide, and of ``slide_scores.csv`` if there is one;
+        or a CSV file of slide scores alone.
+    truth : path or SlideSet
+        A data set, or a folder of ``reference.csv`` with masks or annotations.
+    mode, fp_axis
+        As `fastwsi.evaluation.froc` has them. "official" takes every slide to have 0.243 µm per pixel, as the
+        challenge did.
+    split : "train", "validation", "test" or "all", optional
+        Default: "test" where there is one, else all.
+    scores : path, optional
+        The slides' scores. Default: those in the folder, or else each slide's best detection.
+    mpp : float, optional
+        Micrometres per level-0 pixel, whatever slides say.
+    subgroup : str, optional
+        A column of the data set by whose values AUC is told apart, such as "size".
+    replicates, confidence, seed
+        Of the bootstraps; 0 replicates leave them out.
+    progress : callable, optional
+        Called with a slide's name, slides done, and slides in all.
+
+    Returns
+    -------
+    Evaluation
+    """
+    found = truth if isinstance(truth, SlideSet) else read_truth(truth)
+    name, records = _chosen(found, split)
+    table, files, own = _results(Path(results), None if scores is None else Path(scores))
+    notes = _strangers(records, files.keys() | (table or {}).keys(), found)
+    if files:
+        absent = [record.name for record in records if record.name.lower() not in files]
+        notes += _told(absent, "without a file of detections: taken to have none")
+    level_0 = _OFFICIAL_MPP if mode == "official" and mpp is None else mpp
+    others: list[str] = []
+    matches, best = _matches(records, files, level_0, others, progress) if files else ([], {})
+    notes += _told(
+        others, f"with another resolution in the file than the {level_0} µm per pixel that was taken"
+    )
+    bootstraps: dict[str, Any] = {"replicates": replicates, "confidence": confidence, "seed": seed}
+    curve, over_slides, over_points = _froc(matches, mode, fp_axis, bootstraps)
+    notes += list(curve.notes) if curve else []
+    inexhaustive = [record.name for record in records if not _counts(record)]
+    if curve and inexhaustive:
+        notes += _told(inexhaustive, "not annotated everywhere: no part of FROC")
+    if table is None and files:
+        table = best
+        notes.append("no scores of slides: each has that of its best detection")
+    labels, values, rows = _scored(records, table or {}, notes)
+    areas = _areas(labels, values, bootstraps)
+    groups = None
+    if subgroup is not None:
+        groups = _subgroups(records, subgroup, rows, confidence)
+    return Evaluation(
+        str(own),
+        str(found.root),
+        name,
+        curve,
+        over_slides,
+        over_points,
+        *areas,
+        groups,
+        tuple(rows),
+        tuple(notes),
+    )
+
+
+def _chosen(found: SlideSet, split: str | None) -> tuple[str, tuple[SlideRecord, ...]]:
+    if split not in (None, "train", "validation", "test", "all"):
+        raise ValueError(f"split: got {split!r}, expected train, validation, test or all")
+    splits = {record.split for record in found.records}
+    wanted = split or ("test" if "test" in splits else "all")
+    records = tuple(record for record in found.records if wanted in ("all", record.split))
+    if not records:
+        raise SlideError(found.root, f"no slides of the split {wanted!r}")
+    return wanted, records
+
+
+def _results(results: Path, scores: Path | None) -> tuple[dict[str, float] | None, dict[str, Path], Path]:
+    """Return scores of slides, if there are any, files of detections, and where they are."""
+    if results.is_file():
+        return read_scores(results), {}, results
+    files = find_detections(results)
+    given = scores or next((results / name for name in SCORE_FILES if (results / name).exists()), None)
+    if given is not None:
+        files = {name: path for name, path in files.items() if path.resolve() != given.resolve()}
+    table = None if given is None else read_scores(given)
+    if not files and table is None:
+        raise SlideError(results, "no results: neither <slide>.csv with detections nor slide_scores.csv")
+    return table, files, results
+
+
+def _strangers(records: Sequence[SlideRecord], names: Any, found: SlideSet) -> list[str]:
+    """Tell of results whose slides are no part of what is evaluated; none of them being part is an error."""
+    known = {record.name.lower() for record in records}
+    strange = sorted(set(names) - known)
+    if strange and not set(names) & known:
+        raise SlideError(
+            found.root,
+            f"no slide of the results is among the {len(known)} here: the results have "
+            f"{_few(strange)}, here are {_few(sorted(known))}",
+        )
+    listed = {record.name.lower() for record in found.records} | {name.lower() for name, _ in found.left_out}
+    return _told([name for name in strange if name not in listed], "not in the data set: left out") + _told(
+        [name for name in strange if name in listed], "of another split or left out of the data set: left out"
+    )
+
+
+def _told(names: Sequence[str], what: str) -> list[str]:
+    if not names:
+        return []
+    return [f"{len(names)} {'slide' if len(names) == 1 else 'slides'} {what} ({_few(names)})"]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+
+
+def _counts(record: SlideRecord) -> bool:
+    """Whether a slide is part of FROC: all its tumour is known."""
+    return not is_tumour(record) or record.exhaustive
+
+
+def _matches(
+    records: Sequence[SlideRecord],
+    files: dict[str, Path],
+    mpp: float | None,
+    others: list[str],
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[list[SlideMatch], dict[str, float]]:
+    """Return what each slide's detections hit, and each slide's best score.
+
+    Slides whose own resolution is another than ``mpp`` are added to ``others``.
+    """
+    matches, best = [], {}
+    for done, record in enumerate(records, 1):
+        path = files.get(record.name.lower())
+        points = np.zeros((0, 3)) if path is None else read_detections(path)
+        best[record.name.lower()] = float(points[:, 0].max(initial=0.0))
+        if _counts(record):
+            match = _match(record, points, mpp, others)
+            matches += [] if match is None else [match]
+        if progress is not None:
+            progress(record.name, done, len(records))
+    return matches, best
+
+
+def _match(record: SlideRecord, points: Any, mpp: float | None, others: list[str]) -> SlideMatch | None:
+    """Return a slide's match; None where it has tumour and nobody says where."""
+    mask = lesion_mask(record, mpp=mpp) if is_tumour(record) is not False else None
+    if mask is None:
+        if is_tumour(record):
+            return None
+        return match_detections(points, None, name=record.name)
+    if mpp is not None and mask.own_mpp is not None and abs(mask.own_mpp / mpp - 1) > _FAR:
+        others.append(record.name)
+    lesions = label_lesions(mask.pixels, mpp=mask.mpp, downsample=mask.downsample)
+    match = match_detections(points, lesions, name=record.name)
+    if match.outside:
+        logger.warning("%s: %d detections lie outside the slide: left out", record.name, match.outside)
+    return match
+
+
+def _froc(
+    matches: list[SlideMatch], mode: Mode, fp_axis: FpAxis, bootstraps: dict[str, Any]
+) -> tuple[Froc | None, FrocInterval | None, FrocInterval | None]:
+    if not any(match.n_lesions for match in matches):
+        return None, None, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FrocWarning)  # it is among the notes
+        curve = froc(matches, mode, fp_axis=fp_axis)
+    if not bootstraps["replicates"]:
+        return curve, None, None
+    return (
+        curve,
+        froc_interval(matches, mode, fp_axis=fp_axis, resample="slides", **bootstraps),
+        froc_interval(matches, mode, fp_axis=fp_axis, resample="points", **bootstraps),
+    )
+
+
+def _scored(
+    records: Sequence[SlideRecord], table: dict[str, float], notes: list[str]
+) -> tuple[list[bool], list[float], list[dict[str, Any]]]:
+    """Return labels and scores of the slides that have both."""
+    rows: list[dict[str, Any]] = []
+    labels, values = [], []
+    unscored = [record.name for record in records if record.name.lower() not in table]
+    if table:
+        notes += _told(unscored, "without a score: no part of AUC")
+    for record in records:
+        score, tumour = table.get(record.name.lower()), is_tumour(record)
+        if score is None:
+            continue
+        rows.append({"slide": record.name, "label": record.label, "score": score})
+        if tumour is not None:
+            labels.append(tumour)
+            values.append(score)
+    if rows:
+        unlabelled = [str(row["slide"]) for row in rows if not row["label"]]
+        notes += _told(unlabelled, "without a label: no part of AUC")
+    return labels, values, rows
+
+
+def _areas(
+    labels: list[bool], values: list[float], bootstraps: dict[str, Any]
+) -> tuple[Interval | None, Bootstrap | None, OperatingPoint | None]:
+    if not labels:
+        return None, None, None
+    area = delong_interval(labels, values, confidence=bootstraps["confidence"])
+    if math.isnan(area.estimate):
+        return area, None, None
+    over = bootstrap_interval(labels, values, **bootstraps) if bootstraps["replicates"] else None
+    return area, over, operating_point(labels, values, maximise="accuracy")
+
+
+def _subgroups(
+    records: Sequence[SlideRecord], column: str, rows: list[dict[str, Any]], confidence: float
+) -> Subgroups:
+    by_name = {record.name: record for record in records}
+    names = [row["slide"] for row in rows if is_tumour(by_name[row["slide"]]) is not None]
+    if not any(column in by_name[name].extra for name in names):
+        known = sorted({key for record in records for key in record.extra})
+        raise ValueError(
+            f"subgroup: got {column!r}, expected one of {', '.join(known) or 'none: no columns'}"
+        )
+    scores = {row["slide"]: row["score"] for row in rows}
+    return subgroup_auc(
+        [bool(is_tumour(by_name[name])) for name in names],
+        [scores[name] for name in names],
+        [by_name[name].extra.get(column, "") for name in names],
+        confidence=confidence,
+    )
