@@ -33,6 +33,8 @@ class Entry:
         the peer.
     note : str
         What a reader must know to judge the line.
+    limit : float, optional
+        Of ours: seconds that a call may take. Groups in which there is one tell times alone.
     """
 
     group: str
@@ -42,6 +44,7 @@ class Entry:
     bytes: int = 0
     floor: float | None = None
     note: str = ""
+    limit: float | None = None
 
 
 def time_call(

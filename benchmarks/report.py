@@ -22,6 +22,7 @@ class Line:
     bytes: int
     floor: float | None
     note: str
+    limit: float | None
 
     @property
     def bandwidth(self) -> float:
@@ -54,6 +55,7 @@ def lines_from(benchmarks: list[Any]) -> list[Line]:
                 bytes=info["bytes"],
                 floor=info["floor"],
                 note=info["note"],
+                limit=info["limit"],
             )
         )
     return lines
@@ -103,12 +105,21 @@ def overhead_verdict(line: Line, peer: Line | None) -> Verdict:
     return judged(text, f"{line.floor:g} us", round(over, 2) <= line.floor)
 
 
+def time_verdict(line: Line, best: Line | None) -> Verdict:
+    """Judge a time: ours by what it may take, a peer by how much faster ours is."""
+    if line.limit is None:
+        return speed_verdict(line, best, None)
+    met = line.median <= line.limit
+    return Verdict(f"limit {seconds(line.limit).strip()}: {'met' if met else 'MISSED'}", met)
+
+
 def table(group: str, lines: list[Line]) -> tuple[list[str], list[bool]]:
     """Lay out one group; return its text and whether each floor in it was kept."""
     ranked = sorted(lines, key=lambda line: line.median)
     by_role = {role: [x for x in ranked if x.role == role] for role in ("ours", "peer", "ceiling")}
     best, peer, ceiling = (next(iter(found), None) for found in by_role.values())
-    throughput = any(line.pixels for line in lines)
+    timed = any(line.limit is not None for line in lines)
+    throughput = not timed and any(line.pixels for line in lines)
 
     width = max(len(line.contender) for line in lines)
     columns = f"{'median':>10}  {'fastest':>10}" + (f"  {'Mpx/s':>9}  {'GB/s':>8}" if throughput else "")
@@ -120,7 +131,7 @@ def table(group: str, lines: list[Line]) -> tuple[list[str], list[bool]]:
             verdict = speed_verdict(line, best, ceiling)
             row += f"  {line.pixels / line.median / 1e6:>9.1f}  {line.bandwidth / 1e9:>8.2f}"
         else:
-            verdict = overhead_verdict(line, peer)
+            verdict = time_verdict(line, best) if timed else overhead_verdict(line, peer)
         text.append(f"{row}  {verdict.text}".rstrip())
         if verdict.met is not None:
             floors.append(verdict.met)
