@@ -55,10 +55,10 @@ def test_tables(results, truth):
         "By size of lesion",
         "AUC",
         "DeLong",
-        "evaluation.json",
+        "evaluation_clean.json",
     ):
         assert text in done.output
-    told = json.loads((results / "evaluation.json").read_text())
+    told = json.loads((results / "evaluation_clean.json").read_text())
     assert told["froc"]["n_slides"] == 3
     assert told["auc"]["estimate"] == 1
 
@@ -90,7 +90,7 @@ def test_a_table_of_slides(results, truth, tmp_path):
     out = tmp_path / "slides.csv"
     done = run(results, "--truth", truth, "--replicates", 0, "--out", out, "--quiet")
     assert (done.exit_code, done.output) == (0, "")
-    assert out.read_text().startswith("slide,label,score,")
+    assert out.read_text().startswith("slide,mode,label,score,")
 
 
 def test_another_resolution_is_told(results, truth):
@@ -104,7 +104,15 @@ def test_stages(tmp_path):
     (tmp_path / "mine.csv").write_text("\n".join(rows))
     done = run(tmp_path / "mine.csv", "--truth", tmp_path / "stages.csv", "--replicates", 20)
     assert done.exit_code == 0, done.output
-    assert "1.0000 [1.0000, 1.0000]" in done.output
+    assert "kappa 1.0000 [1.0000, 1.0000]" in done.output
+    assert "pN0(i+)" in done.output  # a table of all stages
+    assert json.loads((tmp_path / "mine_evaluation_kappa.json").read_text())["kappa"] == 1
+    scores = tmp_path / "scores_of_nodes.csv"
+    scores.write_text("slide,score\npatient_000_node_0,0.5\n")
+    assert "got the stage" not in run(scores, "--truth", tmp_path).output
+    (tmp_path / "mine.csv").write_text("\n".join(rows[:2]))
+    assert "patient_002" in run(tmp_path / "mine.csv", "--truth", tmp_path / "stages.csv").output
+    assert run(tmp_path / "mine.csv", "--truth", tmp_path, "--missing", "drop").exit_code == 0
     assert "3 patients" in " ".join(done.output.split())
 
 
@@ -117,6 +125,9 @@ def test_errors_are_one_line(results, truth, tmp_path):
             (results, "--truth", truth, "--out", tmp_path / "a.txt"),
             "expected a name that ends in .json or .csv",
         ),
+        ((results, "--truth", truth, "--out", tmp_path / "no" / "a.json"), "--out: the folder"),
+        ((results, "--truth", truth, "--mpp", "fine"), "--mpp: got 'fine'"),
+        ((results, "--truth", truth, "--mpp", "-1"), "mpp: got -1.0"),
         ((results, "--truth", truth, "--subgroup", "colour"), "subgroup: got 'colour'"),
         ((results, "--truth", truth, "--confidence", 2), "confidence: got 2.0"),
     ):

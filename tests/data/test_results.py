@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -54,13 +56,13 @@ class TestDetections:
 
     def test_files_are_found_by_their_slides(self, tmp_path):
         (tmp_path / "more").mkdir()
-        for name in ("Test_001.csv", "test_002_detections.csv", "more/test_003.csv", "slide_scores.csv"):
+        for name in ("Test_001.csv", "test_002_detections.csv", "more/test_003.tif.csv", "slide_scores.csv"):
             written(tmp_path / name, "0.9,1,2\n")
         found = data.find_detections(tmp_path)
         assert {name: path.name for name, path in found.items()} == {
             "test_001": "Test_001.csv",
             "test_002": "test_002_detections.csv",
-            "test_003": "test_003.csv",
+            "test_003": "test_003.tif.csv",
         }
         written(tmp_path / "test_001_detections.csv", "0.9,1,2\n")
         with pytest.raises(
@@ -83,6 +85,7 @@ class TestScores:
             ("a,0.9\na.tif,0.5\n", "row 2: a is listed twice"),
             ("a,0.9\nb\n", "row 2: got 'b', expected a slide and its score"),
             ("a,0.9\nb,inf\n", "row 2: got 'b,inf'"),
+            ("slide,score\n", "no scores"),
             ("slide,value\na,0.9\n", "got the columns slide, value, expected slide and score"),
         ],
     )
@@ -139,11 +142,17 @@ class TestLesionMask:
             ("tumor_001", "tumor", True),
         ]
         assert data.lesion_mask(found["normal_001"]) is None
-        with pytest.raises(SlideError, match="no resolution is known of the slide; mpp= gives it"):
+        with pytest.raises(SlideError, match="no resolution is known of the slide: give mpp"):
             data.lesion_mask(found["tumor_001"])
         at = data.lesion_mask(found["tumor_001"], mpp=0.5)
         assert at.pixels.shape == (50, 63)
         assert at.pixels.sum() == 19 * 25
+
+    def test_resolutions_are_checked(self, annotated):
+        record = data.camelyon16(annotated).records[0]
+        for wrong in (-1, 0, 100):
+            with pytest.raises(ValueError, match="mpp: got"):
+                data.lesion_mask(record, mpp=wrong)
 
     def test_of_an_annotation_alone(self, annotated):
         with_slide = data.lesion_mask(data.camelyon16(annotated).records[0])
@@ -164,8 +173,24 @@ def test_truth(annotated, tmp_path_factory):
 
 def test_labels_that_mean_tumour():
     def tumour(label):
-        return data.is_tumour(data.SlideRecord("a", None, label))
+        return data.is_tumour(data.SlideRecord("a", Path("a.tif"), label))
 
     assert [tumour(each) for each in ("normal", "Negative", "tumor", "itc", "3", "0", "")] == [
         False, False, True, True, True, False, None,
     ]  # fmt: skip
+    with pytest.raises(SlideError, match="got the label 'benign tissue', expected one of normal, negative"):
+        tumour("benign tissue")
+
+
+def test_a_reference_of_ones_own_slides(tmp_path):
+    """Names are the user's; a header may name the columns; what lies beside belongs to them."""
+    shapes = Annotations((Annotation("polygon", SQUARE, "Tumor"),))
+    write_asap(tmp_path / "slide_01.xml", shapes)
+    for text in (
+        "slide_01,Tumor\nslide_02,Normal\n",
+        "slide,label\nslide_01.svs,tumor\nslide_02.svs,normal\n",
+    ):
+        (tmp_path / "reference.csv").write_text(text)
+        found = data.read_truth(tmp_path)
+        assert [(r.name, r.label) for r in found.records] == [("slide_01", "tumor"), ("slide_02", "normal")]
+        assert found["slide_01"].annotation is not None

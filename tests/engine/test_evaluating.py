@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def by_hand(truth, mode):
         lesions = (
             None if mask is None else label_lesions(mask.pixels, mpp=mask.mpp, downsample=mask.downsample)
         )
-        matches.append(match_detections(DETECTIONS.get(record.name, []), lesions))
+        # The mask ends beyond the annotation, not at the slide's edge.
+        matches.append(match_detections(DETECTIONS.get(record.name, []), lesions, whole=False))
     return froc(matches, mode)
 
 
@@ -100,8 +102,20 @@ def test_scores_of_slides(results, truth):
 def test_subgroups(results, truth):
     found = engine.evaluate(results, truth, mpp=0.243, replicates=0, subgroup="size")
     assert {str(each.group): each.positives for each in found.subgroups.groups} == {"Macro": 1, "Micro": 1}
-    with pytest.raises(ValueError, match="subgroup: got 'colour', expected one of size, type"):
+    with pytest.raises(
+        ValueError, match="subgroup: got 'colour', expected one of label, patient, size, split, type"
+    ):
         engine.evaluate(results, truth, mpp=0.243, replicates=0, subgroup="colour")
+
+
+def test_subgroups_by_label(results, truth):
+    """As Camelyon17's slides have it: the label is the size."""
+    sizes = ("macro", "itc", "negative", "negative")
+    records = [replace(r, label=size) for r, size in zip(data.read_truth(truth).records, sizes, strict=True)]
+    found = engine.evaluate(
+        results, data.SlideSet("sizes", truth, tuple(records)), mpp=0.243, replicates=0, subgroup="label"
+    )
+    assert {str(each.group) for each in found.subgroups.groups} == {"macro", "itc"}
 
 
 def test_slides_not_annotated_everywhere_are_no_part_of_froc(results, truth):
@@ -128,6 +142,49 @@ def test_labels_alone(results, truth):
     assert "AUC" in repr(found)
 
 
+def test_what_has_no_part_in_froc_is_told(results, truth):
+    """A slide without a label, and one with tumour that nobody has drawn."""
+    known = data.read_truth(truth).records
+    records = [known[0], replace(known[1], annotation=None), replace(known[2], label=""), known[3]]
+    found = engine.evaluate(results, data.SlideSet("some", truth, tuple(records)), mpp=0.243, replicates=0)
+    assert [row["slide"] for row in found.froc.slides] == ["test_001", "test_004"]
+    assert any(
+        "with tumour and neither mask nor annotation: no part of FROC (test_002)" in n for n in found.notes
+    )
+    assert any("without label, mask and annotation: no part of FROC (test_003)" in n for n in found.notes)
+
+
+def test_false_positives_beyond_an_annotation_count(results, truth):
+    """Without the slide nobody knows where it ends: what is far from the tumour is on it."""
+    before = engine.evaluate(results, truth, mpp=0.243, replicates=0).froc
+    with (results / "test_001.csv").open("a") as file:
+        file.writelines(f"0.99,{50_000 + i},60000\n" for i in range(40))
+    after = engine.evaluate(results, truth, mpp=0.243, replicates=0).froc
+    assert before.score > 0
+    assert after.score == 0
+    assert after.slides[0]["false_positives"] == before.slides[0]["false_positives"] + 40
+
+
+def test_lesions_that_are_all_isolated_cells(tmp_path, truth):
+    """Taken to have so small pixels that nothing is longer than 275 µm."""
+    (tmp_path / "test_002.csv").write_text("0.9,900,900\n")
+    found = engine.evaluate(
+        tmp_path, data.SlideSet("one", truth, data.read_truth(truth).records[1:3]), mpp=0.06, replicates=20
+    )
+    assert np.isnan(found.froc.score)
+    assert found.froc.n_itc == 1
+    assert found.froc.by_size[0]["sensitivities"] == [1] * 6
+    assert "no lesions: there is no sensitivity" in found.notes
+
+
+def test_official_works_at_level_5(results, truth):
+    found = engine.evaluate(results, truth, mode="official", mpp=0.5, replicates=0)
+    assert found.mode == found.froc.mode == "official"
+    assert any("painted from an annotation" in note for note in found.notes)
+    with pytest.raises(ValueError, match="the official script divides by all slides"):
+        engine.evaluate(results, truth, mode="official", fp_axis="tumour_negative")
+
+
 def test_splits(results, truth):
     found = data.read_truth(truth)
     mixed = data.SlideSet(
@@ -143,9 +200,7 @@ def test_splits(results, truth):
 
 def test_results_of_other_slides_are_an_error(tmp_path, truth):
     (tmp_path / "tumor_077.csv").write_text("0.9,1,2\n")
-    with pytest.raises(
-        SlideError, match="no slide of the results is among the 4 here: the results have tumor_077"
-    ):
+    with pytest.raises(SlideError, match="among the 4 of the split 'test': the results have tumor_077"):
         engine.evaluate(tmp_path, truth)
     (tmp_path / "tumor_077.csv").unlink()
     with pytest.raises(
@@ -162,7 +217,7 @@ def test_saved(results, truth, tmp_path):
     assert told["auc"]["method"] == "DeLong"
     found.save(tmp_path / "all.csv")
     lines = (tmp_path / "all.csv").read_text().splitlines()
-    assert lines[0].startswith("slide,label,score,tumour,lesions,found")
+    assert lines[0].startswith("slide,mode,label,score,tumour,lesions,found")
     assert len(lines) == 5
 
 
@@ -181,6 +236,12 @@ class TestStages:
         (tmp_path / "mine.csv").write_text(self.TRUTH.replace("patient_001.zip,pN1\n", ""))
         with pytest.raises(ValueError, match="patient_001"):
             engine.evaluate_stages(tmp_path / "mine.csv", tmp_path)
+
+    def test_a_folder_without_stages(self, tmp_path):
+        (tmp_path / "mine.csv").write_text(self.TRUTH)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(SlideError, match="no stages of patients"):
+            engine.evaluate_stages(tmp_path / "mine.csv", tmp_path / "empty")
 
     def test_nodes(self, tmp_path):
         (tmp_path / "stages.csv").write_text("patient_000.zip,pN1\npatient_001,pN0\n")

@@ -196,6 +196,29 @@ class TestMatching:
         assert not found.tumour
         assert match_detections([], None).fp_scores.size == 0
 
+    def test_outside(self):
+        """Of a slide whose size is known, of one whose mask is a part of it, and of one without a mask."""
+        lesions = label_lesions(self.MASK)
+        points = [(0.9, 2000, 5), (0.8, 5, 5), (0.7, -1, 5)]
+        known, part = match_detections(points, lesions), match_detections(points, lesions, whole=False)
+        assert (known.fp_scores.tolist(), known.outside) == ([0.8], 2)
+        assert (part.fp_scores.tolist(), part.outside) == ([0.9, 0.8], 1)
+        assert match_detections(points, None).outside == 0
+        assert match_detections(points, None, size=(1000, 1000)).fp_scores.tolist() == [0.8]
+
+    def test_a_tumour_slide_whose_mask_is_empty(self):
+        empty = label_lesions(np.zeros((50, 50), bool))
+        assert not match_detections([], empty).tumour
+        assert match_detections([], empty, tumour=True).tumour
+
+    def test_matches_keep_their_own_arrays(self):
+        scores = np.array([0.5])
+        match = SlideMatch(scores, [], 0)
+        scores[0] = 9
+        assert match.fp_scores.tolist() == [0.5]
+        with pytest.raises(ValueError, match="read-only"):
+            match.fp_scores[0] = 1
+
     @pytest.mark.parametrize(
         ("points", "message"),
         [
@@ -215,6 +238,20 @@ class TestMatching:
             SlideMatch([], [0.1, 0.2], 1)
         with pytest.raises(ValueError, match="fp_scores: got the score inf"):
             SlideMatch([math.inf], [], 0)
+        for other, message in (
+            ({"sizes": ("Macro",)}, "sizes: got"),
+            ({"sizes": ("macro", "micro")}, "sizes: got"),
+            ({"sizes": ("itc",)}, "sizes: got 1 that are ITC, expected 0"),
+            ({"itc_scores": [0.5]}, "itc_scores: got 1, expected 0"),
+            ({"hit_lesions": [0]}, "hit_lesions, hit_scores: got one of them"),
+            ({"hit_lesions": [5], "hit_scores": [0.5]}, r"hit_lesions: got \[5\]"),
+            ({"hit_lesions": [0], "hit_scores": [0.4]}, "hit_scores: got others than tp_scores"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                SlideMatch([], [0.5], 1, **other)
+        for wrong in (5, [(0.5, 1)], SlideMatch([], [], 0)):
+            with pytest.raises(TypeError, match=r"matches: got .*, expected SlideMatch objects"):
+                froc(wrong)
 
 
 def test_sizes_have_sensitivities_of_their_own():
@@ -236,6 +273,21 @@ def test_sizes_have_sensitivities_of_their_own():
     assert [row["sensitivities"][0] for row in found.by_size] == [1, 0, 0]
     assert found.sensitivities[0] == 0.5
     assert (found.n_lesions, found.n_itc) == (2, 1)
+
+
+@pytest.mark.parametrize("mode", ["clean", "official"])
+@given(PLAIN)
+def test_one_size_alone_has_the_curve_of_all(mode, slides):
+    matches = [SlideMatch(fp, tp, len(tp), sizes=("macro",) * len(tp)) for fp, tp in slides]
+    found = froc(matches, mode)
+    assert found.by_size[0]["sensitivities"] == pytest.approx(list(found.sensitivities), abs=1e-12)
+
+
+def test_isolated_cells_found_below_the_last_threshold():
+    found = froc(
+        [SlideMatch([0.95], [0.9, 0], 1, sizes=("macro", "itc"), itc_scores=[0.5]), SlideMatch([], [], 0)]
+    )
+    assert found.by_size[1]["sensitivities"] == [0, 1, 1, 1, 1, 1]  # at 0.5, where 0.95 is false
 
 
 class TestNotes:
@@ -274,10 +326,8 @@ def test_printed_and_saved(tmp_path):
     assert told["mode"] == "official"
     assert [row["slide"] for row in told["slides"]] == ["a", "b"]
     found.save(tmp_path / "froc.csv")
-    assert (
-        (tmp_path / "froc.csv")
-        .read_text()
-        .startswith("mode,threshold,false_positives_per_slide,sensitivity\n")
-    )
+    header, first, *_ = (tmp_path / "froc.csv").read_text().splitlines()
+    assert header == "mode,fp_axis,threshold,false_positives_per_slide,sensitivity"
+    assert first == "official,all,,0.0,0.0"
     with pytest.raises(ValueError, match=r"got 'froc.txt', expected a name that ends in .json or .csv"):
         found.save(tmp_path / "froc.txt")

@@ -68,6 +68,40 @@ def test_a_lesion_in_the_bend_of_another_is_its_own():
     assert len(found) == 2
 
 
+def longest(mask):
+    """Between corners of pixels, by trying all pairs."""
+    y, x = np.nonzero(mask)
+    corners = np.concatenate([np.stack([y + dy, x + dx], 1) for dy in (0, 1) for dx in (0, 1)])
+    return np.sqrt(((corners[:, None] - corners[None]) ** 2).sum(2).max())
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_lengths_are_of_the_tumour_itself(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((60, 60), bool)
+    for _ in range(4):
+        mask |= disk(mask.shape, rng.integers(60), rng.integers(60), rng.integers(0, 9))
+    found = label_lesions(mask)
+    wanted = [longest(mask & (found.labels == i + 1)) * MPP for i in range(len(found))]
+    assert found.lengths == pytest.approx(np.array(wanted), rel=2e-4)
+
+
+def test_a_long_thin_lesion_is_what_it_measures():
+    """4 √λ₁ of a bar is longer than the bar: it does not decide what is macro."""
+    for pixels, size in ((250, "micro"), (260, "macro")):  # 1.94 and 2.02 mm
+        mask = np.zeros((40, 400), bool)
+        mask[20:23, 20 : 20 + pixels] = True
+        assert label_lesions(mask).size_classes == (size,)
+
+
+def test_a_mask_full_of_tumour():
+    """Runs of pixels, not pixels, are what costs."""
+    found = same_as_the_script(np.ones((300, 200), bool), MPP)
+    assert len(found) == 1
+    assert found.areas[0] == 60_000 * MPP**2
+
+
 def test_what_is_nearer_than_75_micrometres_is_one():
     """Level 5: up to 4 pixels on each side, dx² + dy² ≤ 23."""
     for gap, lesions in ((8, 1), (9, 2)):
@@ -138,6 +172,6 @@ def test_printed_and_saved(tmp_path):
     assert repr(found) == "<Lesions 1 lesions, 0 of them ITC, on 100 x 100 pixels>"
     found.save(tmp_path / "lesions.csv")
     header, row = (tmp_path / "lesions.csv").read_text().splitlines()
-    assert header == "label,size,area_um2,major_axis_um"
+    assert header == "label,size,length_um,grown_area_um2,grown_major_axis_um"
     assert row.startswith("1,micro,")
     assert found.to_dict()["lesions"][0]["label"] == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +45,14 @@ class FpAxis(str, Enum):
     tumour_negative = "tumour_negative"
 
 
+class Missing(str, Enum):
+    """What becomes of patients that a submission lacks."""
+
+    error = "error"
+    worst = "worst"
+    drop = "drop"
+
+
 class Split(str, Enum):
     """Which slides of a data set are looked at."""
 
@@ -75,25 +85,34 @@ def evaluate(
     ] = FpAxis.all,
     split: Annotated[
         Split | None,
-        typer.Option(help="The slides to look at.  [default: test where there are any, else all]"),
+        typer.Option(help="The slides to look at. Default: test where there are any, else all."),
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="CSV file of slide scores.  [default: slide_scores.csv, or best detections]"),
+        typer.Option(help="CSV file of slide scores. Default: slide_scores.csv, or best detections."),
     ] = None,
     mpp: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel at level 0, whatever slides say.")
+        str | None,
+        typer.Option(
+            metavar="µM|own",
+            help="Micrometres per pixel at level 0 of all slides, or each slide's own. "
+            "Default: own; official: 0.243.",
+        ),
     ] = None,
     subgroup: Annotated[
         str | None, typer.Option(help="A column of the data set to tell AUC apart by, such as size.")
     ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="Of stages: what becomes of patients without one.")
+    ] = Missing.error,
     replicates: Annotated[int, typer.Option(min=0, help="Of the bootstraps; 0: none.")] = 2000,
     confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstraps.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="JSON (or CSV, a row for each slide) to write.  [default: evaluation.json beside it]"
+            help="JSON (or CSV, a row for each slide) to write. "
+            "Default: evaluation_MODE.json among the results."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
@@ -109,34 +128,70 @@ def evaluate(
     from fastwsi.engine import evaluate_stages  # noqa: PLC0415
 
     with failing_in_one_line(debug=debug):
+        staged = results.is_file() and holds_stages(results)
+        target = _target(out, results, "kappa" if staged else mode.value)
         found: Evaluation | PatientKappa
-        if results.is_file() and holds_stages(results):
-            found = evaluate_stages(results, truth, replicates=replicates, confidence=confidence, seed=seed)
+        if staged:
+            found = evaluate_stages(
+                results, truth, missing=missing.value, replicates=replicates, confidence=confidence, seed=seed
+            )  # fmt: skip
         else:
             with Counter("slides", quiet=quiet or as_json) as counter:
                 found = hold_against(
                     results, truth, mode=mode.value, fp_axis=fp_axis.value,
-                    split=None if split is None else split.value, scores=scores, mpp=mpp, subgroup=subgroup,
-                    replicates=replicates, confidence=confidence, seed=seed, progress=counter,
+                    split=None if split is None else split.value, scores=scores, mpp=_mpp(mpp),
+                    subgroup=subgroup, replicates=replicates, confidence=confidence, seed=seed,
+                    progress=counter,
                 )  # fmt: skip
-        target = out or (results if results.is_dir() else results.parent) / "evaluation.json"
+        if as_json:
+            typer.echo(found.to_json(), nl=False)
+        elif not quiet:
+            _show(found)
         found.save(target)
-    if as_json:
-        typer.echo(found.to_json(), nl=False)
-    elif not quiet:
-        _show(found, target)
+    if not (as_json or quiet):
+        typer.echo(target)
 
 
-def _show(found: Any, target: Path) -> None:
+def _target(out: Path | None, results: Path, kind: str) -> Path:
+    """Return the file to write, if it can be written: better to know before the work than after it."""
+    name = f"evaluation_{kind}.json" if results.is_dir() else f"{results.stem}_evaluation_{kind}.json"
+    target = out or (results if results.is_dir() else results.parent) / name
+    if target.suffix not in (".json", ".csv"):
+        raise ValueError(f"--out: got {target.name!r}, expected a name that ends in .json or .csv")
+    if results.exists() and not os.access(target.parent, os.W_OK):
+        there = "cannot be written to" if target.parent.exists() else "is not there"
+        raise ValueError(f"--out: the folder {target.parent} {there}; --out names another file")
+    return target
+
+
+def _mpp(text: str | None) -> float | Literal["own"] | None:
+    if text is None or text == "own":
+        return "own" if text else None
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        raise ValueError(f"--mpp: got {text!r}, expected micrometres per pixel, or own") from None
+
+
+def _show(found: Any) -> None:
     from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
 
     console = Console(highlight=False)
     if hasattr(found, "froc"):
         _show_evaluation(console, found)
     else:
-        console.print(escape(str(found)))
-    console.print(f"[dim]{escape(str(target))}[/]")
+        _show_kappa(console, found)
+
+
+def _show_kappa(console: Any, found: PatientKappa) -> None:
+    """Print the stages that patients have and were given, and how well they agree."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    table = _table("Patients: stages, and those they were given", "", *found.labels)
+    for label, row in zip(found.labels, found.table, strict=True):
+        table.add_row(label, *(str(int(count)) for count in row))
+    console.print(table)
+    console.print(f"quadratic weighted kappa {escape(str(found))}")
 
 
 def _show_evaluation(console: Any, found: Evaluation) -> None:
@@ -154,9 +209,12 @@ def _show_evaluation(console: Any, found: Evaluation) -> None:
     if table.row_count:
         console.print(table)
     if found.best_accuracy is not None:
-        console.print(escape(str(found.best_accuracy)))
+        console.print(f"{escape(str(found.best_accuracy))}; chosen on these slides, and so too good")
     if found.subgroups is not None:
         console.print(escape(str(found.subgroups)))
+    for sampled in (found.froc_over_slides, found.froc_over_points):
+        if sampled is not None and sampled.score.note:
+            console.print(f"[yellow]note[/] FROC over {sampled.resample}: {escape(sampled.score.note)}")
     for note in found.notes:
         console.print(f"[yellow]note[/] {escape(note)}")
 
@@ -175,9 +233,9 @@ def _froc_table(found: Evaluation) -> Table:
         f"false positives per {axis}", "sensitivity", *(f"interval {name}" for name, _ in there),
     )  # fmt: skip
     for i, (rate, value) in enumerate(zip(FP_RATES, curve.sensitivities, strict=True)):
-        table.add_row(f"{rate:g}", f"{value:.4f}", *(_cells(each.sensitivities[i])[1] for _, each in there))
+        table.add_row(f"{rate:g}", _number(value), *(_cells(each.sensitivities[i])[1] for _, each in there))
     table.add_section()
-    table.add_row("score", f"{curve.score:.4f}", *(_cells(each.score)[1] for _, each in there), style="bold")
+    table.add_row("score", _number(curve.score), *(_cells(each.score)[1] for _, each in there), style="bold")
     return table
 
 
@@ -201,8 +259,14 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
+def _number(value: float) -> str:
+    return "not estimable" if math.isnan(value) else f"{value:.4f}"
+
+
 def _cells(interval: Interval) -> tuple[str, str]:
     """Return an estimate and its bounds."""
+    if math.isnan(interval.estimate):
+        return "not estimable", ""
     if not interval.estimable:
         return f"{interval.estimate:.4f}", "not estimable"
     return f"{interval.estimate:.4f}", f"{interval.low:.4f} to {interval.high:.4f}"

@@ -34,7 +34,7 @@ def synth(
     slides: Annotated[int, typer.Option(min=1, help="Slides in all (patches, for pcam).")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same set.")] = 0,
     test: Annotated[
-        int | None, typer.Option(min=0, help="How many of them are for testing.  [default: 4 in 10]")
+        int | None, typer.Option(min=0, help="How many of them are for testing. Default: 4 in 10.")
     ] = None,
     size: Annotated[str, typer.Option(help="Of a slide in pixels, as WIDTHxHEIGHT.")] = "4096x3072",
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel.")] = 0.5,

@@ -11,7 +11,7 @@ from fastwsi.data.patches import PatchDataset, PatchSample
 from fastwsi.data.records import SlideRecord, SlideSet
 from fastwsi.data.sampling import BalancedPatchSampler, Draw
 from fastwsi.data.table import slide_table
-from fastwsi.data.truth import LesionMask, is_tumour, lesion_mask, read_truth
+from fastwsi.data.truth import LesionMask, is_tumour, lesion_mask, read_truth, slide_size
 
 __all__ = [
     "BalancedPatchSampler",
@@ -42,5 +42,6 @@ __all__ = [
     "read_stages",
     "read_truth",
     "recognise",
+    "slide_size",
     "slide_table",
 ]

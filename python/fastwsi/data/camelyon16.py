@@ -21,6 +21,8 @@ _LEFT_OUT = {
     "test_049": "a copy of tumor_036",
 }
 _NOT_IN_FROC = "test_114"
+_NAMES_OF_LABELS = {"label", "type", "class", "diagnosis"}
+_LABELS = {"normal": "normal", "0": "normal", "tumor": "tumor", "tumour": "tumor", "1": "tumor"}
 
 
 def camelyon16(root: str | Path, *, quirks: bool = True, validation: float = 0.2, seed: int = 0) -> SlideSet:
@@ -111,24 +113,24 @@ def reference_of(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     found: dict[str, dict[str, str]] = {}
     names: tuple[str, ...] = ("label", "type", "size")
-    for row in read_rows(path):
+    for number, row in enumerate(read_rows(path)):
         name, cells = stem(row[0]), row[1:]
-        if not name.startswith(("test_", "normal_", "tumor_")):
-            names = _header(row[1:]) or names
-            continue
         told = dict(zip(names, cells, strict=False))
         label = told.get("label", "").lower()
-        if label not in ("normal", "tumor", "tumour", "0", "1"):
+        if number == 0 and _NAMES_OF_LABELS & {cell.lower() for cell in cells}:
+            names = _header(cells)
+            continue
+        if label not in _LABELS:
             raise SlideError(path, f"{row[0]}: got the label {label!r}, expected Normal or Tumor")
-        told["label"] = "normal" if label in ("normal", "0") else "tumor"
+        told["label"] = _LABELS[label]
         found[name] = told
     return found
 
 
 def _header(cells: list[str]) -> tuple[str, ...]:
     """Return the columns' names: whatever a release calls the label, it is "label" here."""
-    known = {"type": "label", "class": "label", "diagnosis": "label", "stage": "size"}
+    known = {**dict.fromkeys(_NAMES_OF_LABELS, "label"), "stage": "size"}
     names = [cell.lower() for cell in cells]
     if "label" not in names:
         names = [known.get(name, name) for name in names]
-    return tuple(names) if "label" in names else ()
+    return tuple(names)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastwsi.data.files import existing_folder, find, read_rows, stem
+from fastwsi.data.files import existing_folder, find, is_number, read_rows, stem
 from fastwsi.data.records import SlideRecord, SlideSet
 from fastwsi.slides import SlideError
 
@@ -119,8 +119,9 @@ def read_stages(path: str | Path) -> dict[str, str]:
 
 
 def holds_stages(path: str | Path) -> bool:
-    """Tell whether a CSV file is one of stages, by the names in its first rows."""
-    return any(_NAME.fullmatch(stem(row[0])) for row in read_rows(Path(path))[:2])
+    """Tell whether a CSV file is one of stages: patients or nodes, with what is no number beside them."""
+    rows = [row for row in read_rows(Path(path))[:2] if _NAME.fullmatch(stem(row[0]))]
+    return bool(rows) and not any(is_number(cell) for row in rows for cell in row[1:2])
 
 
 def _stages(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastwsi.data.files import existing_folder, find, read_rows, stem
+from fastwsi.data.files import existing_folder, find, is_number, read_rows, stem
 from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def read_detections(path: str | Path) -> Floats:
     path = Path(path)
     rows = read_rows(path)
     columns, first = [0, 1, 2], 1
-    if rows and not _is_number(rows[0][0]):
+    if rows and not is_number(rows[0][0]):
         columns, first = _columns(path, rows[0]), 2
         rows = rows[1:]
     try:
@@ -76,7 +76,7 @@ def read_scores(path: str | Path) -> dict[str, float]:
     """
     path = Path(path)
     rows, name, score, first = read_rows(path), 0, 1, 1
-    if rows and not (len(rows[0]) > 1 and _is_number(rows[0][1])):
+    if rows and not (len(rows[0]) > 1 and is_number(rows[0][1])):
         header = [cell.lower() for cell in rows[0]]
         names = [i for i, cell in enumerate(header) if cell in _NAMES]
         scores = [i for i, cell in enumerate(header) if cell in _SCORES]
@@ -85,12 +85,14 @@ def read_scores(path: str | Path) -> dict[str, float]:
         name, score, rows, first = names[0], scores[0], rows[1:], 2
     found: dict[str, float] = {}
     for number, row in enumerate(rows, first):
-        if len(row) <= max(name, score) or not _is_number(row[score]):
+        if len(row) <= max(name, score) or not is_number(row[score]):
             raise SlideError(path, f"row {number}: got {','.join(row)!r}, expected a slide and its score")
         slide = stem(row[name])
         if slide in found:
             raise SlideError(path, f"row {number}: {slide} is listed twice")
         found[slide] = float(row[score])
+    if not found:
+        raise SlideError(path, "no scores: no row of a slide and its score")
     return found
 
 
@@ -103,7 +105,7 @@ def find_detections(folder: str | Path) -> dict[str, Path]:
     for name, path in find(existing_folder(folder), r"(.+)\.csv").items():
         if path.name.lower() in SCORE_FILES:
             continue
-        slide = name
+        slide = stem(name)  # of "test_001.tif.csv", too
         for ending in _ENDINGS:
             slide = slide.removesuffix(ending)
         if slide in found:
@@ -122,13 +124,6 @@ def _columns(path: Path, cells: Sequence[str]) -> list[int]:
 
 
 def _is_detection(row: Sequence[str], columns: Sequence[int]) -> bool:
-    if len(row) <= max(columns) or not all(_is_number(row[i]) for i in columns):
+    if len(row) <= max(columns) or not all(is_number(row[i]) for i in columns):
         return False
     return float(row[columns[0]]) >= 0
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False

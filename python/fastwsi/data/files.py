@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 import re
 from pathlib import Path
@@ -86,6 +87,20 @@ def read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
         if len(row) > len(header):
             raise SlideError(path, f"row {number}: got {len(row)} cells, expected {len(header)}")
     return [dict(zip(header, row + [""] * (len(header) - len(row)), strict=True)) for row in rows[1:]]
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a cell is a finite number.
+
+    Examples
+    --------
+    >>> is_number("0.5"), is_number("nan"), is_number("pN1")
+    (True, False, False)
+    """
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def stem(name: str) -> str:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from fastwsi.data import (
-    SlideSet,
-    find_detections,
-    is_tumour,
-    lesion_mask,
-    read_detections,
-    read_scores,
-    read_truth,
-)
+from fastwsi.data import SlideSet, find_detections, is_tumour, read_scores, read_truth
 from fastwsi.data.detections import SCORE_FILES
+from fastwsi.engine.matching import Matching, few, told
 from fastwsi.evaluation import (
     Bootstrap,
     Froc,
@@ -35,8 +25,6 @@ from fastwsi.evaluation import (
     delong_interval,
     froc,
     froc_interval,
-    label_lesions,
-    match_detections,
     operating_point,
     subgroup_auc,
 )
@@ -48,11 +36,8 @@ if TYPE_CHECKING:
     from fastwsi.data import SlideRecord
     from fastwsi.evaluation.pooled import FpAxis, Mode
 
-logger = logging.getLogger(__name__)
-
 _OFFICIAL_MPP = 0.243  # µm, which the challenge took for every slide
-_FAR = 0.1  # of a resolution: Camelyon16's scanners are nearer to each other
-_NAMED = 5
+_OWN_COLUMNS = ("label", "patient", "split")
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,8 +50,9 @@ class Evaluation(Result):
         Where they were read.
     split : str
         The slides that were looked at: "test", "validation", "train" or "all".
+    mode : "clean" or "official"
     froc : Froc or None
-        None where no slide has lesions or detections.
+        None where no slide has tumour whose place is known, and where there are no detections.
     froc_over_slides, froc_over_points : FrocInterval or None
         Its intervals, by resampling slides and by resampling points.
     auc : Interval or None
@@ -85,6 +71,7 @@ class Evaluation(Result):
     results: str
     truth: str
     split: str
+    mode: Mode
     froc: Froc | None
     froc_over_slides: FrocInterval | None
     froc_over_points: FrocInterval | None
@@ -107,7 +94,10 @@ class Evaluation(Result):
         """Return a row for each slide: its score, and what FROC made of its detections."""
         lesions = {row["slide"]: row for row in (self.froc.slides if self.froc else ())}
         scores = {row["slide"]: row for row in self.slide_scores}
-        return [{**scores.get(name, {}), **lesions.get(name, {})} for name in {**scores, **lesions}]
+        return [
+            {"slide": name, "mode": self.mode, **scores.get(name, {}), **lesions.get(name, {})}
+            for name in {**scores, **lesions}
+        ]
 
 
 def evaluate(
@@ -118,7 +108,7 @@ def evaluate(
     fp_axis: FpAxis = "all",
     split: str | None = None,
     scores: str | Path | None = None,
-    mpp: float | None = None,
+    mpp: float | Literal["own"] | None = None,
     subgroup: str | None = None,
     replicates: int = 2000,
     confidence: float = 0.95,
@@ -138,16 +128,16 @@ def evaluate(
     truth : path or SlideSet
         A data set, or a folder of ``reference.csv`` with masks or annotations.
     mode, fp_axis
-        As `fastwsi.evaluation.froc` has them. "official" takes every slide to have 0.243 µm per pixel, as the
-        challenge did.
+        As `fastwsi.evaluation.froc` has them. "official" counts lesions at level 5, as the challenge did.
     split : "train", "validation", "test" or "all", optional
         Default: "test" where there is one, else all.
     scores : path, optional
         The slides' scores. Default: those in the folder, or else each slide's best detection.
-    mpp : float, optional
-        Micrometres per level-0 pixel, whatever slides say.
+    mpp : float or "own", optional
+        Micrometres per level-0 pixel of all slides, or each slide's own. Default: its own; in official mode
+        0.243, which the challenge took for every slide.
     subgroup : str, optional
-        A column of the data set by whose values AUC is told apart, such as "size".
+        A column of the data set, or "label" or "patient", by whose values AUC is told apart.
     replicates, confidence, seed
         Of the bootstraps; 0 replicates leave them out.
     progress : callable, optional
@@ -157,37 +147,34 @@ def evaluate(
     -------
     Evaluation
     """
+    if mode == "official" and fp_axis != "all":
+        raise ValueError(
+            f"fp_axis: got {fp_axis!r}, expected 'all': the official script divides by all slides"
+        )
     found = truth if isinstance(truth, SlideSet) else read_truth(truth)
     name, records = _chosen(found, split)
     table, files, own = _results(Path(results), None if scores is None else Path(scores))
-    notes = _strangers(records, files.keys() | (table or {}).keys(), found)
+    notes = _strangers(records, files.keys() | (table or {}).keys(), found, name)
+    matching = Matching(mode, _OFFICIAL_MPP if mode == "official" and mpp is None else mpp)
     if files:
         absent = [record.name for record in records if record.name.lower() not in files]
-        notes += _told(absent, "without a file of detections: taken to have none")
-    level_0 = _OFFICIAL_MPP if mode == "official" and mpp is None else mpp
-    others: list[str] = []
-    matches, best = _matches(records, files, level_0, others, progress) if files else ([], {})
-    notes += _told(
-        others, f"with another resolution in the file than the {level_0} µm per pixel that was taken"
-    )
+        notes += told(absent, "without a file of detections: taken to have none")
+        best = matching.match(records, files, progress)
+        notes += matching.notes
     bootstraps: dict[str, Any] = {"replicates": replicates, "confidence": confidence, "seed": seed}
-    curve, over_slides, over_points = _froc(matches, mode, fp_axis, bootstraps)
+    curve, over_slides, over_points = _froc(matching.matches, mode, fp_axis, bootstraps)
     notes += list(curve.notes) if curve else []
-    inexhaustive = [record.name for record in records if not _counts(record)]
-    if curve and inexhaustive:
-        notes += _told(inexhaustive, "not annotated everywhere: no part of FROC")
     if table is None and files:
         table = best
         notes.append("no scores of slides: each has that of its best detection")
     labels, values, rows = _scored(records, table or {}, notes)
     areas = _areas(labels, values, bootstraps)
-    groups = None
-    if subgroup is not None:
-        groups = _subgroups(records, subgroup, rows, confidence)
+    groups = None if subgroup is None else _subgroups(records, subgroup, rows, confidence)
     return Evaluation(
         str(own),
         str(found.root),
         name,
+        mode,
         curve,
         over_slides,
         over_points,
@@ -223,86 +210,31 @@ def _results(results: Path, scores: Path | None) -> tuple[dict[str, float] | Non
     return table, files, results
 
 
-def _strangers(records: Sequence[SlideRecord], names: Any, found: SlideSet) -> list[str]:
+def _strangers(records: Sequence[SlideRecord], names: Any, found: SlideSet, split: str) -> list[str]:
     """Tell of results whose slides are no part of what is evaluated; none of them being part is an error."""
     known = {record.name.lower() for record in records}
     strange = sorted(set(names) - known)
     if strange and not set(names) & known:
         raise SlideError(
-            found.root,
-            f"no slide of the results is among the {len(known)} here: the results have "
-            f"{_few(strange)}, here are {_few(sorted(known))}",
+            found.root.resolve(),
+            f"no slide of the results is among the {len(known)} of the split {split!r}: the results have "
+            f"{few(strange)}, the split {few(sorted(known))}",
         )
     listed = {record.name.lower() for record in found.records} | {name.lower() for name, _ in found.left_out}
-    return _told([name for name in strange if name not in listed], "not in the data set: left out") + _told(
-        [name for name in strange if name in listed], "of another split or left out of the data set: left out"
+    return told([name for name in strange if name not in listed], "not in the data set: left out") + told(
+        [name for name in strange if name in listed], f"not of the split {split!r}: left out"
     )
-
-
-def _told(names: Sequence[str], what: str) -> list[str]:
-    if not names:
-        return []
-    return [f"{len(names)} {'slide' if len(names) == 1 else 'slides'} {what} ({_few(names)})"]
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
-
-
-def _counts(record: SlideRecord) -> bool:
-    """Whether a slide is part of FROC: all its tumour is known."""
-    return not is_tumour(record) or record.exhaustive
-
-
-def _matches(
-    records: Sequence[SlideRecord],
-    files: dict[str, Path],
-    mpp: float | None,
-    others: list[str],
-    progress: Callable[[str, int, int], None] | None,
-) -> tuple[list[SlideMatch], dict[str, float]]:
-    """Return what each slide's detections hit, and each slide's best score.
-
-    Slides whose own resolution is another than ``mpp`` are added to ``others``.
-    """
-    matches, best = [], {}
-    for done, record in enumerate(records, 1):
-        path = files.get(record.name.lower())
-        points = np.zeros((0, 3)) if path is None else read_detections(path)
-        best[record.name.lower()] = float(points[:, 0].max(initial=0.0))
-        if _counts(record):
-            match = _match(record, points, mpp, others)
-            matches += [] if match is None else [match]
-        if progress is not None:
-            progress(record.name, done, len(records))
-    return matches, best
-
-
-def _match(record: SlideRecord, points: Any, mpp: float | None, others: list[str]) -> SlideMatch | None:
-    """Return a slide's match; None where it has tumour and nobody says where."""
-    mask = lesion_mask(record, mpp=mpp) if is_tumour(record) is not False else None
-    if mask is None:
-        if is_tumour(record):
-            return None
-        return match_detections(points, None, name=record.name)
-    if mpp is not None and mask.own_mpp is not None and abs(mask.own_mpp / mpp - 1) > _FAR:
-        others.append(record.name)
-    lesions = label_lesions(mask.pixels, mpp=mask.mpp, downsample=mask.downsample)
-    match = match_detections(points, lesions, name=record.name)
-    if match.outside:
-        logger.warning("%s: %d detections lie outside the slide: left out", record.name, match.outside)
-    return match
 
 
 def _froc(
     matches: list[SlideMatch], mode: Mode, fp_axis: FpAxis, bootstraps: dict[str, Any]
 ) -> tuple[Froc | None, FrocInterval | None, FrocInterval | None]:
-    if not any(match.n_lesions for match in matches):
+    if not any(match.tumour for match in matches):
         return None, None, None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FrocWarning)  # it is among the notes
         curve = froc(matches, mode, fp_axis=fp_axis)
-    if not bootstraps["replicates"]:
+    if not bootstraps["replicates"] or not curve.n_lesions:
         return curve, None, None
     return (
         curve,
@@ -319,7 +251,7 @@ def _scored(
     labels, values = [], []
     unscored = [record.name for record in records if record.name.lower() not in table]
     if table:
-        notes += _told(unscored, "without a score: no part of AUC")
+        notes += told(unscored, "without a score: no part of AUC")
     for record in records:
         score, tumour = table.get(record.name.lower()), is_tumour(record)
         if score is None:
@@ -330,7 +262,7 @@ def _scored(
             values.append(score)
     if rows:
         unlabelled = [str(row["slide"]) for row in rows if not row["label"]]
-        notes += _told(unlabelled, "without a label: no part of AUC")
+        notes += told(unlabelled, "without a label: no part of AUC")
     return labels, values, rows
 
 
@@ -349,17 +281,15 @@ def _areas(
 def _subgroups(
     records: Sequence[SlideRecord], column: str, rows: list[dict[str, Any]], confidence: float
 ) -> Subgroups:
+    known = sorted({key for record in records for key in record.extra} | set(_OWN_COLUMNS))
+    if column not in known:
+        raise ValueError(f"subgroup: got {column!r}, expected one of {', '.join(known)}")
     by_name = {record.name: record for record in records}
-    names = [row["slide"] for row in rows if is_tumour(by_name[row["slide"]]) is not None]
-    if not any(column in by_name[name].extra for name in names):
-        known = sorted({key for record in records for key in record.extra})
-        raise ValueError(
-            f"subgroup: got {column!r}, expected one of {', '.join(known) or 'none: no columns'}"
-        )
-    scores = {row["slide"]: row["score"] for row in rows}
+    scored = [(by_name[row["slide"]], row["score"]) for row in rows]
+    labelled = [(record, score) for record, score in scored if is_tumour(record) is not None]
     return subgroup_auc(
-        [bool(is_tumour(by_name[name])) for name in names],
-        [scores[name] for name in names],
-        [by_name[name].extra.get(column, "") for name in names],
+        [bool(is_tumour(record)) for record, _ in labelled],
+        [score for _, score in labelled],
+        [str(record.extra.get(column, getattr(record, column, ""))) for record, _ in labelled],
         confidence=confidence,
     )

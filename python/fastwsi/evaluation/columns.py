@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+def array_of(values: ArrayLike, name: str) -> np.ndarray[Any, Any]:
+    """Return a list, numpy array or torch tensor on the CPU as a numpy array.
+
+    Examples
+    --------
+    >>> array_of([[True, False]], "mask").shape
+    (1, 2)
+    """
+    array: Any = values
+    if isinstance(array, np.ndarray):
+        _arrays.framework_of(array, name)  # refuses masked arrays
+    elif hasattr(array, "detach"):
+        array = _tensor_to_numpy(array, name)
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, arrays on a GPU
+        raise TypeError(f"{name}: got {type(values).__name__}, expected an array") from None
+
+
 def column(values: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     """Return a list, numpy array or torch tensor on the CPU as a numpy array of one dimension.
 
@@ -22,19 +41,11 @@ def column(values: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     >>> column([0.5, 1], "scores")
     array([0.5, 1. ])
     """
-    array: Any = values
-    if isinstance(array, np.ndarray):
-        _arrays.framework_of(array, name)  # refuses masked arrays
-    elif hasattr(array, "detach"):
-        array = _tensor_to_numpy(array, name)
-    try:
-        array = np.asarray(array)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, arrays on a GPU
-        raise TypeError(f"{name}: got {type(values).__name__}, expected an array of one dimension") from None
+    array = array_of(values, name)
     if array.ndim != 1:
         got = f"shape {array.shape}" if array.ndim else type(values).__name__
         raise (ValueError if array.ndim else TypeError)(f"{name}: got {got}, expected one dimension")
-    return np.asarray(array)
+    return array
 
 
 def cells(values: Iterable[Any], name: str) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastwsi.evaluation.matching import SlideMatch
 from fastwsi.evaluation.pooled import FP_AXES, MODES, FpAxis, Mode, pooled
 from fastwsi.evaluation.results import Result, plain
 from fastwsi.evaluation.sizes import SIZES
@@ -16,7 +17,6 @@ from fastwsi.evaluation.sizes import SIZES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fastwsi.evaluation.matching import SlideMatch
     from fastwsi.evaluation.pooled import Pooled
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -34,7 +34,7 @@ class FrocWarning(UserWarning):
     """A curve does not say what it seems to say."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Froc(Result):
     """A FROC curve.
 
@@ -103,7 +103,13 @@ class Froc(Result):
     def rows(self) -> list[dict[str, Any]]:
         """Return the curve, a row for each point."""
         return [
-            {"mode": self.mode, "threshold": t, "false_positives_per_slide": f, "sensitivity": s}
+            {
+                "mode": self.mode,
+                "fp_axis": self.fp_axis,
+                "threshold": plain(t),
+                "false_positives_per_slide": f,
+                "sensitivity": plain(s),
+            }
             for t, f, s in zip(
                 self.thresholds.tolist(), self.fp_rates.tolist(), self.tp_rates.tolist(), strict=True
             )
@@ -156,7 +162,7 @@ def froc(matches: Iterable[SlideMatch], mode: Mode = "clean", *, fp_axis: FpAxis
         sum(not match.tumour for match in slides),
         lesions,
         sum(len(match.tp_scores) - match.n_lesions for match in slides),
-        _by_size(slides, found.thresholds[: len(fp_rates) - 1], fp_rates),
+        _by_size(slides, found, mode, len(fp_rates) - 1),
         tuple(match.row() for match in slides),
         notes,
     )
@@ -170,7 +176,10 @@ def check_matches(matches: Iterable[SlideMatch], mode: str, fp_axis: str) -> Seq
     >>> len(check_matches([fastwsi.evaluation.SlideMatch([], [], 0)], "clean", "all"))
     1
     """
-    slides = list(matches)
+    slides: list[Any] = list(matches) if hasattr(matches, "__iter__") else [None]
+    if not all(isinstance(each, SlideMatch) for each in slides):
+        got = type(matches).__name__
+        raise TypeError(f"matches: got {got}, expected SlideMatch objects, one for each slide")
     if mode not in MODES:
         raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
     if fp_axis not in FP_AXES:
@@ -225,21 +234,29 @@ def _notes(fp_rates: Floats, tp_rates: Floats, lesions: int) -> tuple[str, ...]:
 
 
 def _by_size(
-    slides: Sequence[SlideMatch], thresholds: Floats, fp_rates: Floats
+    slides: Sequence[SlideMatch], found: Pooled, mode: Mode, kept: int
 ) -> tuple[dict[str, Any], ...]:
-    """Return sensitivities by size class, where classes are known."""
+    """Return sensitivities by size class, where classes are known; of the first ``kept`` thresholds."""
     scores: dict[str, list[float]] = {size: [] for size in SIZES}
     for match in slides:
         assert match.itc_scores is not None
         itc = iter(match.itc_scores.tolist())
         for size, score in zip(match.sizes, match.tp_scores.tolist(), strict=False):
             scores[size].append(next(itc, 0.0) if size == "itc" else score)
+    false = np.sort(found.thresholds[found.fp_at])
     rows = []
     for size, values in scores.items():
-        if values:
-            rising = np.sort(values)
-            above = len(rising) - np.searchsorted(rising, thresholds)
-            curve = np.concatenate([[0.0], above / len(values)])
-            at = sensitivities_of(fp_rates, curve, FP_RATES)
-            rows.append({"size": size, "lesions": len(values), "sensitivities": at.tolist()})
+        if not values:
+            continue
+        own = np.sort(values)
+        thresholds = found.thresholds[:kept]
+        if mode == "official":
+            own = own.astype(np.float32).astype(np.float64)
+        if size == "itc":  # whose scores are no thresholds of the curve
+            thresholds = np.union1d(thresholds, own[own > 0])[::-1]
+        asked = thresholds.astype(np.float32).astype(np.float64) if mode == "official" else thresholds
+        fp_rates = (len(false) - np.searchsorted(false, thresholds)) / found.counted.sum()
+        tp_rates = (len(own) - np.searchsorted(own, asked)) / len(own)
+        at = sensitivities_of(np.append(0.0, fp_rates), np.append(0.0, tp_rates), FP_RATES)
+        rows.append({"size": size, "lesions": len(values), "sensitivities": at.tolist()})
     return tuple(rows)

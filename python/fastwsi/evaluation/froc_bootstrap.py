@@ -55,7 +55,8 @@ class FrocInterval(Result):
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for the score and for each sensitivity."""
         named = [("score", self.score), *zip(FP_RATES, self.sensitivities, strict=True)]
-        return [{"false_positives_per_slide": name, **each.to_dict()} for name, each in named]
+        common = {"mode": self.mode, "fp_axis": self.fp_axis, "resample": self.resample}
+        return [{**common, "false_positives_per_slide": name, **each.to_dict()} for name, each in named]
 
 
 def froc_interval(
@@ -99,22 +100,30 @@ def froc_interval(
     if resample == "slides":
         curves = _over_slides(found, mode, count, rng)
     else:
-        itc = sum(match.on_itc for match in slides)
-        curves = _over_points(found, mode, count, rng, itc)
+        neither = sum(match.on_itc for match in slides)
+        if fp_axis == "tumour_negative":  # what is false on other slides counts neither way
+            neither += sum(len(match.fp_scores) for match in slides if match.tumour)
+        curves = _over_points(found, mode, count, rng, neither)
     sampled = np.full((count, len(FP_RATES)), np.nan)
     for i, (fp_rates, tp_rates) in enumerate(curves):
         sampled[i] = sensitivities_of(fp_rates, tp_rates, FP_RATES)
     kept = sampled[~np.isnan(sampled).any(1)]
     estimates = _plain_estimates(pooled(slides, mode, fp_axis), mode)
     method = f"bootstrap of {count} over {resample}"
-    note = f"{count - len(kept)} resamples without lesions or slides left out" if len(kept) < count else ""
+    skipped = f"{count - len(kept)} resamples without lesions or slides left out" if len(kept) < count else ""
     columns = np.column_stack([kept.mean(1), kept]) if len(kept) else np.full((1, len(FP_RATES) + 1), np.nan)
     low, high = np.quantile(columns, [(1 - level) / 2, (1 + level) / 2], axis=0)
     intervals = [
-        Interval(float(e), float(a), float(b), level, method, note)
+        Interval(
+            float(e), float(a), float(b), level, method, "; ".join(filter(None, [skipped, _agreed(a, b)]))
+        )
         for e, a, b in zip([estimates.mean(), *estimates], low, high, strict=True)
     ]
     return FrocInterval(intervals[0], tuple(intervals[1:]), mode, fp_axis, resample, count, count - len(kept))
+
+
+def _agreed(low: float, high: float) -> str:
+    return "all resamples agree, so the interval is uninformative" if low == high else ""
 
 
 def _plain_estimates(found: Pooled, mode: Mode) -> Floats:
@@ -162,15 +171,15 @@ def _curves_of_slides(found: Pooled, mode: Mode, drawn: Counts) -> Iterator[tupl
 
 
 def _over_points(
-    found: Pooled, mode: Mode, replicates: int, rng: np.random.Generator, itc: int
+    found: Pooled, mode: Mode, replicates: int, rng: np.random.Generator, neither: int
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Yield curves of points drawn from all slides; of those on ITC nothing but their number is known."""
+    """Yield curves of points drawn from all slides; of ``neither`` true nor false only the number matters."""
     n_fp, n_tp, count = len(found.fp_at), len(found.tp_at), len(found.thresholds)
     starts = np.flatnonzero(np.diff(found.tp_lesion, prepend=-1))
     lesions, divisor = int(found.lesions.sum()), int(found.counted.sum())
     false = _FalsePositives(found)
-    for rows in _batches(replicates, n_fp + n_tp + itc):
-        drawn = _drawn(rng, rows, n_fp + n_tp + itc)
+    for rows in _batches(replicates, n_fp + n_tp + neither):
+        drawn = _drawn(rng, rows, n_fp + n_tp + neither)
         fps = false.cumulative(drawn[:, :n_fp])
         taken = drawn[:, n_fp : n_fp + n_tp] > 0
         at, own = (_best(each, taken, starts, count) for each in (found.tp_at, found.tp_own))

@@ -44,7 +44,8 @@ class Interval(Result):
             span = "" if math.isnan(self.estimate) else ", interval not estimable"
         else:
             span = f" [{self.low:.4f}, {self.high:.4f}]"
-        return f"{number}{span} ({self.confidence:.0%} {self.method}{'; ' + self.note if self.note else ''})"
+        note = f"; {self.note}" if self.note else ""
+        return f"{number}{span} ({100 * self.confidence:g}% {self.method}{note})"
 
 
 def check_confidence(confidence: float) -> float:

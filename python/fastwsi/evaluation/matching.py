@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastwsi import _numbers
+from fastwsi.evaluation.columns import array_of, column
 from fastwsi.evaluation.results import Result
+from fastwsi.evaluation.sizes import SIZES
 
 if TYPE_CHECKING:
     from fastwsi.evaluation.lesions import Lesions
@@ -17,7 +19,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class SlideMatch(Result):
     """What the detections of one slide come to.
 
@@ -67,16 +69,48 @@ class SlideMatch(Result):
             raise ValueError(
                 f"tp_scores: got {np.count_nonzero(tp)} above 0, expected at most n_lesions, {lesions}"
             )
+        itc = _scores(() if self.itc_scores is None else self.itc_scores, "itc_scores")
+        hit_lesions, hit_scores = self._hits(tp)
         settled: dict[str, Any] = {
-            "fp_scores": fp, "tp_scores": tp, "n_lesions": lesions,
+            "fp_scores": fp, "tp_scores": tp, "n_lesions": lesions, "itc_scores": itc,
             "tumour": len(tp) > 0 if self.tumour is None else bool(self.tumour),
-            "itc_scores": np.zeros(0) if self.itc_scores is None else self.itc_scores,
+            "sizes": self._sizes(len(tp), lesions), "hit_lesions": hit_lesions, "hit_scores": hit_scores,
         }  # fmt: skip
-        if self.hit_lesions is None or self.hit_scores is None:
-            settled["hit_lesions"] = np.flatnonzero(tp)
-            settled["hit_scores"] = tp[tp > 0]
+        if len(itc) not in (0, len(tp) - lesions):
+            raise ValueError(f"itc_scores: got {len(itc)}, expected {len(tp) - lesions}, one for each ITC")
         for name, value in settled.items():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
             object.__setattr__(self, name, value)
+
+    def _hits(self, tp: Floats) -> tuple[Ints, Floats]:
+        """Return all hits; the best ones where no others are told."""
+        if (self.hit_lesions is None) != (self.hit_scores is None):
+            raise ValueError("hit_lesions, hit_scores: got one of them, expected both or none")
+        if self.hit_lesions is None:
+            return np.flatnonzero(tp), tp[tp > 0]
+        lesions, scores = np.array(self.hit_lesions, np.int64), _scores(self.hit_scores, "hit_scores")
+        best = np.zeros(len(tp))
+        if lesions.shape != scores.shape or (
+            lesions.size and not 0 <= lesions.min() <= lesions.max() < len(tp)
+        ):
+            raise ValueError(
+                f"hit_lesions: got {lesions.tolist()}, expected a lesion below {len(tp)} for each score"
+            )
+        np.maximum.at(best, lesions, scores)
+        if (best != tp).any():
+            raise ValueError(
+                "hit_scores: got others than tp_scores, expected the best on each lesion to be its own"
+            )
+        return lesions, scores
+
+    def _sizes(self, labels: int, lesions: int) -> tuple[str, ...]:
+        sizes = tuple(self.sizes)
+        if sizes and (len(sizes) != labels or not set(sizes) <= set(SIZES)):
+            raise ValueError(f"sizes: got {sizes}, expected {labels} of {', '.join(SIZES)}")
+        if sizes and sizes.count("itc") != labels - lesions:
+            raise ValueError(f"sizes: got {sizes.count('itc')} that are ITC, expected {labels - lesions}")
+        return sizes
 
     def __str__(self) -> str:
         return (
@@ -103,12 +137,16 @@ class SlideMatch(Result):
         """Return the slide's line."""
         return [self.row()]
 
-    def named(self, name: str) -> SlideMatch:
-        """Return the same under a name."""
-        return replace(self, name=name)
 
-
-def match_detections(detections: Any, lesions: Lesions | None, *, name: str = "") -> SlideMatch:
+def match_detections(
+    detections: Any,
+    lesions: Lesions | None,
+    *,
+    name: str = "",
+    tumour: bool | None = None,
+    size: tuple[float, float] | None = None,
+    whole: bool = True,
+) -> SlideMatch:
     """Tell true detections of a slide from false ones, by Camelyon16's rules.
 
     A detection belongs to the lesion at its place. The best one on a lesion counts, more on the same lesion
@@ -122,6 +160,13 @@ def match_detections(detections: Any, lesions: Lesions | None, *, name: str = ""
     lesions : Lesions or None
         None: a slide without tumour.
     name : str
+    tumour : bool, optional
+        Whether the slide is one with tumour, where its label knows better. Default: whether it has lesions.
+    size : (width, height), optional
+        The slide's at level 0, outside which detections are left out and counted. Default: what the mask
+        covers; nothing is outside where there is no mask.
+    whole : bool
+        Whether the mask covers the slide. Else detections beyond it are on no lesion, and false.
 
     Returns
     -------
@@ -136,13 +181,17 @@ def match_detections(detections: Any, lesions: Lesions | None, *, name: str = ""
     <SlideMatch slide: 1 of 1 lesions found, 1 false positives>
     """
     points = _points(detections)
+    if lesions is not None and size is None and whole:
+        size = lesions.labels.shape[1] * lesions.downsample, lesions.labels.shape[0] * lesions.downsample
+    inside = (
+        (points[:, 1:] >= 0).all(1) if lesions is not None or size is not None else np.ones(len(points), bool)
+    )
+    if size is not None:
+        inside &= (points[:, 1:] < size).all(1)
+    outside, points = int((~inside).sum()), points[inside]
     if lesions is None:
-        return SlideMatch(points[:, 0], np.zeros(0), 0, name, tumour=False)
-    height, width = lesions.labels.shape
-    x, y = (points[:, axis] / lesions.downsample for axis in (1, 2))
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    scores, x, y = points[inside, 0], x[inside].astype(np.int64), y[inside].astype(np.int64)
-    label = lesions.labels[y, x].astype(np.int64)
+        return SlideMatch(points[:, 0], np.zeros(0), 0, name, tumour=bool(tumour), outside=outside)
+    scores, label = points[:, 0], _labels_at(points, lesions)
     best = np.zeros(len(lesions) + 1)
     np.maximum.at(best, label, scores)
     on_itc = np.concatenate([[False], lesions.itc])[label]
@@ -152,22 +201,35 @@ def match_detections(detections: Any, lesions: Lesions | None, *, name: str = ""
         np.where(lesions.itc, 0.0, best[1:]),
         int((~lesions.itc).sum()),
         name,
-        tumour=len(lesions) > 0,
+        tumour=len(lesions) > 0 if tumour is None else tumour,
         sizes=lesions.size_classes,
         itc_scores=best[1:][lesions.itc],
         hit_lesions=label[hits] - 1,
         hit_scores=scores[hits],
         on_itc=int(on_itc.sum()),
-        outside=int((~inside).sum()),
+        outside=outside,
     )
 
 
+def _labels_at(points: Floats, lesions: Lesions) -> Ints:
+    """Return the lesion at each place, 0 where there is none; beyond the mask there is none."""
+    height, width = lesions.labels.shape
+    x, y = ((points[:, axis] / lesions.downsample).astype(np.int64) for axis in (1, 2))
+    covered = (x < width) & (y < height)
+    found = np.zeros(len(points), np.int64)
+    found[covered] = lesions.labels[y[covered], x[covered]]
+    return found
+
+
 def _points(detections: Any) -> Floats:
-    points = np.asarray(detections, np.float64)
-    if points.size == 0:
+    array = array_of(detections, "detections")
+    if array.size == 0:
         return np.zeros((0, 3))
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"detections: got shape {points.shape}, expected (n, 3): score, x, y")
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError(f"detections: got shape {array.shape}, expected (n, 3): score, x, y")
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"detections: got {array.dtype}, expected numbers: score, x, y")
+    points = array.astype(np.float64)
     if not np.isfinite(points).all():
         row = int(np.flatnonzero(~np.isfinite(points).all(1))[0])
         raise ValueError(f"detections: got {points[row].tolist()} in row {row}, expected finite numbers")
@@ -176,8 +238,10 @@ def _points(detections: Any) -> Floats:
 
 
 def _scores(values: Any, name: str) -> Floats:
-    scores = np.asarray(values, np.float64).reshape(-1)
+    """Return scores as an array of our own."""
+    scores = np.array(column(values, name), np.float64)
     if scores.size and not (np.isfinite(scores).all() and scores.min() >= 0):
         wrong = scores[~(np.isfinite(scores) & (scores >= 0))][0]
-        raise ValueError(f"{name}: got the score {wrong:g}, expected finite ones of at least 0")
+        hint = " (of logits, give the sigmoid)" if np.isfinite(wrong) else ""
+        raise ValueError(f"{name}: got the score {wrong:g}, expected finite ones of at least 0{hint}")
     return scores

@@ -21,7 +21,7 @@ MODES = ("clean", "official")
 FP_AXES = ("all", "tumour_negative")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pooled:
     """Every detection with the first threshold that lets it through.
 
