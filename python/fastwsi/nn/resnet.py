@@ -9,6 +9,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet's pixels, red first, on the scale from 0 to 1: what pretrained networks expect."""
@@ -103,6 +104,11 @@ class ResNet(nn.Module):
     in_channels : int
         Channels of the images.
 
+    Attributes
+    ----------
+    num_features : int
+        Length of an embedding: 512 for basic blocks, 2048 for bottlenecks.
+
     Examples
     --------
     >>> import torch
@@ -136,49 +142,98 @@ class ResNet(nn.Module):
             layers.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
         self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.num_features = inputs
+        self.published_weights: str | None = None
         self.fc = nn.Linear(inputs, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, num_features, height / 32, width / 32) of (batch, in_channels, height, width)."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))  # type: ignore[no-any-return]
+
+    def embedding(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (batch, num_features): the mean of the features over the image, which ``fc`` reads."""
+        return torch.flatten(self.avgpool(self.features(x)), 1)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, num_classes) logits of (batch, in_channels, height, width) images."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
+        return self.fc(self.embedding(x))  # type: ignore[no-any-return]
 
 
-def resnet18(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """Return a ResNet-18 with random weights; checkpoints of torchvision's load into it.
+def resnet18(num_classes: int = 1000, in_channels: int = 3, *, weights: str | Path | None = None) -> ResNet:
+    """Return a ResNet-18; checkpoints of torchvision's load into it.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+        Outputs of the classifier, channels of the images.
+    weights : str or Path, optional
+        A file or URL as for `load_weights`, or "imagenet", which expects images less `IMAGENET_MEAN` and over
+        `IMAGENET_STD`. None: random.
 
     Examples
     --------
     >>> sum(p.numel() for p in fastwsi.nn.resnet18().parameters())
     11689512
     """
-    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels)
+    return _filled(
+        ResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels), weights, "resnet18-f37072fd.pth"
+    )
 
 
-def resnet34(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """Return a ResNet-34 with random weights; checkpoints of torchvision's load into it.
+def resnet34(num_classes: int = 1000, in_channels: int = 3, *, weights: str | Path | None = None) -> ResNet:
+    """Return a ResNet-34; checkpoints of torchvision's load into it.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+        Outputs of the classifier, channels of the images.
+    weights : str or Path, optional
+        A file or URL as for `load_weights`, or "imagenet", which expects images less `IMAGENET_MEAN` and over
+        `IMAGENET_STD`. None: random.
 
     Examples
     --------
     >>> sum(p.numel() for p in fastwsi.nn.resnet34().parameters())
     21797672
     """
-    return ResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels)
+    return _filled(
+        ResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels), weights, "resnet34-b627a593.pth"
+    )
 
 
-def resnet50(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """Return a ResNet-50 with random weights; checkpoints of torchvision's load into it.
+def resnet50(num_classes: int = 1000, in_channels: int = 3, *, weights: str | Path | None = None) -> ResNet:
+    """Return a ResNet-50; checkpoints of torchvision's load into it.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+        Outputs of the classifier, channels of the images.
+    weights : str or Path, optional
+        A file or URL as for `load_weights`, or "imagenet", which expects images less `IMAGENET_MEAN` and over
+        `IMAGENET_STD`. None: random.
 
     Examples
     --------
     >>> sum(p.numel() for p in fastwsi.nn.resnet50().parameters())
     25557032
     """
-    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels)
+    return _filled(
+        ResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels), weights, "resnet50-0676ba61.pth"
+    )
+
+
+def _filled(network: ResNet, weights: str | Path | None, published: str) -> ResNet:
+    network.published_weights = published
+    if weights is not None:
+        # Imported here: benchmarks/streaming_subject.py runs this file alone, without the rest of fastwsi.
+        from fastwsi.nn.weights import load_weights  # noqa: PLC0415
+
+        load_weights(network, weights)
+    return network
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
