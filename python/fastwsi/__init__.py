@@ -19,6 +19,7 @@ from fastwsi._version import __version__
 if TYPE_CHECKING:
     from fastwsi import augment as augment
     from fastwsi import data as data
+    from fastwsi import detectors as detectors
     from fastwsi import engine as engine
     from fastwsi import evaluation as evaluation
     from fastwsi import kernels as kernels
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from fastwsi.streaming import Streamed as Streamed
 
 _MODULES = frozenset(
-    {"augment", "data", "engine", "evaluation", "kernels", "nn", "slides", "stain", "streaming"}
+    {"augment", "data", "detectors", "engine", "evaluation", "kernels", "nn", "slides", "stain", "streaming"}
 )
 _NAMES = {
     "SlideError": "fastwsi.slides",

@@ -11,7 +11,10 @@ from fastwsi.cli.data import data
 from fastwsi.cli.doctor import doctor
 from fastwsi.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from fastwsi.cli.evaluate import evaluate
+from fastwsi.cli.recipes import recipes
 from fastwsi.cli.synth import EXAMPLES, synth
+from fastwsi.cli.train import EXAMPLES as TRAIN_EXAMPLES
+from fastwsi.cli.train import train
 
 app = typer.Typer(
     name="fastwsi",
@@ -23,7 +26,9 @@ app = typer.Typer(
 app.command()(doctor)
 app.command(epilog=EXAMPLES)(synth)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
+app.command(epilog=TRAIN_EXAMPLES)(train)
 app.add_typer(data)
+app.add_typer(recipes)
 
 
 def _print_version(wanted: bool) -> None:

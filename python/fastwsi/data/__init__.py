@@ -1,5 +1,7 @@
 """From slides on disk to batches: data sets, maps of classes, samplers, patches."""
 
+from fastwsi.data.balanced import balanced_patches, stain_moments, stain_reference, stains_of
+from fastwsi.data.batches import Consecutive, PatchBatch, collate, patch_loader
 from fastwsi.data.camelyon16 import camelyon16
 from fastwsi.data.camelyon17 import camelyon17, holds_stages, patient_stages, read_stages
 from fastwsi.data.checking import Checked, Trouble, check, recognise
@@ -17,25 +19,30 @@ __all__ = [
     "BalancedPatchSampler",
     "Checked",
     "ClassMap",
+    "Consecutive",
     "Draw",
     "Labels",
     "LesionMask",
+    "PatchBatch",
     "PatchCamelyon",
     "PatchDataset",
     "PatchSample",
     "SlideRecord",
     "SlideSet",
     "Trouble",
+    "balanced_patches",
     "camelyon16",
     "camelyon17",
     "check",
     "class_map",
+    "collate",
     "find_detections",
     "holds_stages",
     "is_tumour",
     "labels_of",
     "lesion_mask",
     "panda",
+    "patch_loader",
     "patient_stages",
     "read_detections",
     "read_scores",
@@ -44,4 +51,7 @@ __all__ = [
     "recognise",
     "slide_size",
     "slide_table",
+    "stain_moments",
+    "stain_reference",
+    "stains_of",
 ]

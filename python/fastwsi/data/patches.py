@@ -14,11 +14,12 @@ from fastwsi.data.sampling import BalancedPatchSampler, Draw
 from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fastwsi.data.records import SlideRecord
     from fastwsi.slides import Slide
     from fastwsi.slides.backend import Pixels
+    from fastwsi.stain import HsdNormalizer
 
 _MOST_OPEN = 64  # slides, in each process
 _ATTEMPTS = 32  # at a patch whose label is that of its stream
@@ -31,6 +32,7 @@ class PatchSample:
     Attributes
     ----------
     pixels : uint8 array, shape (size, size, 3)
+        Or (resolutions, size, size, 3) where several are read about one middle.
     label : int
         1 where any pixel of the centre is annotated as tumour, else 0.
     share : float
@@ -78,6 +80,10 @@ class PatchDataset:
         Whether samples carry labels for all their pixels.
     tumour : tuple of str
         Groups of annotations that are tumour.
+    context : tuple of float
+        Further resolutions, in micrometres per pixel, of patches about the same middle.
+    stains : mapping of HsdNormalizer, optional
+        By slides' names: pixels come in the reference's colours.
     open_options : dict, optional
         For `fastwsi.open_slide`.
     """
@@ -93,6 +99,8 @@ class PatchDataset:
         length: int = 100_000,
         mask: bool = False,
         tumour: tuple[str, ...] = TUMOUR_GROUPS,
+        context: tuple[float, ...] = (),
+        stains: Mapping[str, HsdNormalizer] | None = None,
         open_options: dict[str, Any] | None = None,
     ) -> None:
         if len(records) != len(sampler.maps):
@@ -102,6 +110,7 @@ class PatchDataset:
         if self.centre > self.size:
             raise ValueError(f"centre: got {centre}, expected at most the size, {size}")
         self.mpp, self.mask, self.tumour = mpp, mask, tumour
+        self.context, self.stains = tuple(context), stains
         self._length = _numbers.whole(length, "length", 1)
         # One decoding thread: loaders have workers.
         self._options = {"threads": 1, "cache": "8MiB", **(open_options or {})}
@@ -145,10 +154,18 @@ class PatchDataset:
         if share == 0 and draw.stream != "normal" and not self.records[draw.slide].exhaustive:
             return None  # what is not annotated there is not known to be normal
         xy = self._corner(draw.centre, self.size, scale)
-        pixels = slide.read(xy, self.size, mpp=self.mpp)
-        mask = labels.window(xy, (self.size, self.size), scale) if self.mask else None
         name = self.records[draw.slide].name
+        pixels = self._pixels(slide, draw.centre, xy, name)
+        mask = labels.window(xy, (self.size, self.size), scale) if self.mask else None
         return PatchSample(pixels, int(share > 0), share, mask, name, xy, draw.index, draw.stream)
+
+    def _pixels(self, slide: Slide, centre: tuple[float, float], xy: tuple[int, int], name: str) -> Pixels:
+        found = [slide.read(xy, self.size, mpp=self.mpp)]
+        for mpp in self.context:
+            corner = self._corner(centre, self.size, slide.scale(mpp))
+            found.append(slide.read(corner, self.size, mpp=mpp))
+        pixels = np.stack(found) if self.context else found[0]
+        return pixels if self.stains is None else self.stains[name](pixels)
 
     def _corner(self, centre: tuple[float, float], side: int, scale: tuple[float, float]) -> tuple[int, int]:
         x, y = (int(np.floor(c - side * s / 2)) for c, s in zip(centre, scale, strict=True))

@@ -1,0 +1,72 @@
+"""``fastwsi recipes``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastwsi.cli.failing import failing_in_one_line
+
+recipes = typer.Typer(name="recipes", help="Show detectors and their settings.", no_args_is_help=True)
+_EXAMPLES = """Examples:
+
+  fastwsi recipes list
+
+  fastwsi recipes show liu2017
+
+  fastwsi recipes show liu2017-small --json > small.json
+"""
+
+
+@recipes.callback()
+def _recipes() -> None:
+    """Show detectors and their settings."""
+
+
+@recipes.command("list", epilog=_EXAMPLES)
+def show_all() -> None:
+    """List detectors and the names of their recipes."""
+    from rich.console import Console  # noqa: PLC0415  (not for --help)
+    from rich.table import Table  # noqa: PLC0415
+
+    from fastwsi.detectors import detector, rows  # noqa: PLC0415
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("detector", "recipes", ""):
+        table.add_column(name)
+    for row in rows():
+        table.add_row(row.name, ", ".join(detector(row.name).recipes), row.paper)
+    Console(highlight=False).print(table)
+
+
+@recipes.command(epilog=_EXAMPLES)
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe, such as liu2017 or liu2017-small.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, which --config reads.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
+    """Print every setting of a recipe: its value, its unit, what it does, and where the paper has it."""
+    from fastwsi.detectors import detector, rows  # noqa: PLC0415  (not for --help)
+
+    with failing_in_one_line(debug=debug):
+        known = {key: value for row in rows() for key, value in detector(row.name).recipes.items()}
+        if name not in known:
+            raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(known)}")
+        recipe = known[name]
+    if as_json:
+        typer.echo(recipe.to_json(), nl=False)
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=name, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("what it is, and where the paper has it", overflow="fold")
+    for row in recipe.rows():
+        value = f"{row['value']} {row['unit']}".strip()
+        source = f" [dim]({escape(row['source'])})[/]" if row["source"] else ""
+        table.add_row(row["name"], escape(value), escape(row["what"]) + source)
+    Console(highlight=False).print(table)

@@ -1,0 +1,101 @@
+"""``fastwsi train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastwsi.cli.failing import failing_in_one_line
+from fastwsi.cli.progress import Counter
+
+if TYPE_CHECKING:
+    from fastwsi.engine import TrainingRecipe
+
+EXAMPLES = """Examples:
+
+  fastwsi train liu2017 /data/camelyon16 --out runs/liu --recipe liu2017-small
+
+  fastwsi train liu2017 slides.csv --out runs/mine --set steps=20000 --set learning_rate=0.01
+
+  fastwsi train liu2017 /data/camelyon16 --out runs/liu --recipe liu2017-small --resume
+
+  torchrun --nproc-per-node 4 -m fastwsi train liu2017 /data/camelyon16 --out runs/liu --devices 4
+"""
+
+
+def train(
+    system: Annotated[
+        str, typer.Argument(help="A detector, such as liu2017; `fastwsi recipes list` has all.")
+    ],
+    data: Annotated[Path, typer.Argument(help="A data set's folder, or a CSV file of slides.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; made where it is not there.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe by name. Default: the system's own, which is the paper's.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting; as often as wanted.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[str, typer.Option(help="How many of them, or auto.")] = "auto",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Short for --set seed=…")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
+    """Train a detector, and keep the run: settings, logs, curves, checkpoints, and the model itself."""
+    from fastwsi.data import recognise  # noqa: PLC0415  (not for --help)
+    from fastwsi.detectors import detector  # noqa: PLC0415
+
+    with failing_in_one_line(debug=debug):
+        kind = detector(system)
+        chosen = chosen_recipe(kind, recipe, config, settings or [], seed)
+        found = recognise(data)
+        made = kind(chosen)
+        with Counter("slides", quiet=quiet) as counter:
+            folder = made.fit(
+                found, out, reading=counter, resume=resume, accelerator=_accelerator(device),
+                devices=int(devices) if devices.isdigit() else devices, nodes=nodes, progress=not quiet,
+            )  # fmt: skip
+    if not quiet:
+        _show(folder)
+
+
+def chosen_recipe(
+    kind: Any, name: str | None, config: Path | None, settings: list[str], seed: int | None
+) -> TrainingRecipe:
+    """Return a recipe by its name, with a file's settings and then single ones."""
+    from fastwsi.engine.recipe import parsed, read_settings  # noqa: PLC0415  (not for --help)
+
+    wanted = name or kind.system
+    if wanted not in kind.recipes:
+        raise ValueError(f"--recipe: got {wanted!r}, expected one of {', '.join(kind.recipes)}")
+    recipe: TrainingRecipe = kind.recipes[wanted]
+    if config is not None:
+        recipe = recipe.changed(read_settings(config))
+    changes: dict[str, Any] = parsed(settings)
+    if seed is not None:
+        changes["seed"] = seed
+    return recipe.changed(changes)
+
+
+def _accelerator(device: str) -> str:
+    known = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "gpu": "gpu"}
+    if device not in known:
+        raise ValueError(f"--device: got {device!r}, expected auto, cpu or cuda")
+    return known[device]
+
+
+def _show(folder: Any) -> None:
+    """Say what came out and where it is."""
+    validated = [row for row in folder.rows() if "validation_auc" in row]
+    if validated:
+        last, best = validated[-1], max(validated, key=lambda row: row["validation_auc"])
+        typer.echo(
+            f"validation AUC {last['validation_auc']:.4f} after {last['update']:.0f} updates, "
+            f"at best {best['validation_auc']:.4f} after {best['update']:.0f}"
+        )
+    typer.echo(folder.path / "model.safetensors")

@@ -1,0 +1,216 @@
+"""Liu et al. 2017: Inception-V3 that tells tumour from normal tissue, patch by patch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from fastwsi import data, kernels
+from fastwsi.augment import generator
+from fastwsi.detectors.base import Detector
+from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
+from fastwsi.detectors.towers import Towers
+from fastwsi.engine import train
+from fastwsi.nn import for_inference, inception_v3
+from fastwsi.stain import HsdNormalizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from fastwsi.data import PatchBatch, PatchDataset, SlideSet
+    from fastwsi.engine import RunFolder
+
+_AT_ONCE = 32  # patches in a batch of inference
+_AUGMENTING, _VALIDATION = 1, 1  # beside the seed: other draws than the sampler's, and other patches
+
+
+class Liu2017(Detector):
+    """A patch classifier by Liu et al. (2017), trained on balanced patches.
+
+    Parameters
+    ----------
+    recipe : Liu2017Recipe, optional
+        Default: the paper's 40X network. `recipes` has others, such as the small one.
+
+    Examples
+    --------
+    >>> small = fastwsi.detectors.Liu2017(fastwsi.detectors.Liu2017.recipes["liu2017-small"])
+    >>> sum(weight.numel() for weight in small.network.parameters())
+    281775
+    """
+
+    system: ClassVar[str] = "liu2017"
+    recipes: ClassVar[dict[str, Any]] = RECIPES
+    recipe: Liu2017Recipe
+
+    def __init__(self, recipe: Liu2017Recipe | None = None) -> None:
+        super().__init__(recipe)
+        self.stain: HsdNormalizer | None = None  # the reference, where the recipe asks for one
+        self._samples: dict[bool, PatchDataset | None] = {}
+        self._ready: nn.Module | None = None
+
+    def build(self) -> nn.Module:
+        """Return Inception-V3, or one for each resolution with a common classifier."""
+        recipe = self.recipe
+        weights = recipe.weights or None
+        if recipe.towers == 1:
+            return inception_v3(width=recipe.width, num_classes=2, dropout=recipe.dropout, weights=weights)
+        towers = [inception_v3(width=recipe.width, num_classes=2, weights=weights) for _ in recipe.mpp]
+        return Towers(towers, 2, recipe.dropout)
+
+    def fit(
+        self,
+        data_set: SlideSet,
+        out: str | Path,
+        *,
+        reading: Callable[[str, int, int], None] | None = None,
+        **options: Any,
+    ) -> RunFolder:
+        """Train on the slides of the split "train", validated on those of "validation".
+
+        Parameters
+        ----------
+        data_set : SlideSet
+        out : path
+            The run's folder; ``model.safetensors`` in it is what came out.
+        reading : callable, optional
+            Called with a slide's name, slides done, and slides in all, while annotations are read.
+        options
+            Those of `fastwsi.engine.train`.
+        """
+        records = data_set.of("train").records
+        if not records:
+            raise ValueError(f"data: {data_set.name} has no slides of the split 'train'")
+        if self.recipe.hsd:
+            self.stain = data.stain_reference(records)
+        self._samples = {True: self._patches(records, self.recipe.seed, reading)}
+        aside = data_set.of("validation").records
+        self._samples[False] = (
+            self._patches(aside, self.recipe.seed + _VALIDATION, reading) if aside else None
+        )
+        folder = train(self, out, system=self.system, **options)
+        self._ready = None
+        self.save(folder.path / "model.safetensors")
+        return folder
+
+    def _patches(self, records: Any, seed: int, reading: Any) -> PatchDataset:
+        recipe = self.recipe
+        return data.balanced_patches(
+            records, tissue="gray", seed=seed, progress=reading, size=recipe.patch + 2 * recipe.jitter,
+            centre=recipe.centre, mpp=recipe.mpp[0] if recipe.mpp else None, context=recipe.mpp[1:],
+            stains=None if self.stain is None else data.stains_of(records, self.stain),
+        )  # fmt: skip
+
+    # What a training run asks for: see `fastwsi.engine.Task`.
+
+    def samples(self, *, training: bool) -> PatchDataset | None:
+        """Return patches with a margin for the jitter."""
+        return self._samples.get(training)
+
+    def pixels(self, batch: PatchBatch, *, training: bool) -> torch.Tensor:
+        """Return patches varied, cropped and on [-1, 1]: each by its own number."""
+        policy, seed = self.recipe.policy(training=training), self.recipe.seed
+
+        def varied(images: torch.Tensor) -> torch.Tensor:
+            # Towers see one place alike: their generators begin anew.
+            generators = [generator(seed, _AUGMENTING, index) for index in batch.indices]
+            # Channels last in memory, which is what networks are fastest on.
+            found: torch.Tensor = policy(images, generators, layout="NHWC")
+            return found.permute(0, 3, 1, 2)
+
+        if batch.pixels.ndim == 4:
+            return varied(batch.pixels)
+        return torch.stack([varied(images) for images in batch.pixels.unbind(1)], 1)
+
+    def loss(self, logits: torch.Tensor, batch: PatchBatch) -> torch.Tensor:
+        """Return the cross-entropy with labels, or with the tumour's part of the centre."""
+        if not self.recipe.soft_labels:
+            return nn.functional.cross_entropy(logits, batch.labels)
+        return nn.functional.cross_entropy(logits, torch.stack([1 - batch.shares, batch.shares], 1))
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return probabilities of tumour."""
+        return logits.softmax(1)[:, 1]
+
+    def classifier(self) -> Iterable[nn.Parameter]:
+        """Return the last layer's weights."""
+        found: Iterable[nn.Parameter] = self.network.fc.parameters()  # type: ignore[union-attr]
+        return found
+
+    def predict(self, pixels: Any) -> np.ndarray[Any, Any]:
+        """Return the probability of tumour of each patch.
+
+        Parameters
+        ----------
+        pixels : uint8 array (n, patch, patch, 3)
+            Of several resolutions (n, resolutions, patch, patch, 3). With the recipe's ``hsd`` all are of
+            one slide.
+
+        Returns
+        -------
+        float32 array, shape (n,)
+            The mean over eight orientations, where the recipe says so.
+        """
+        images = np.asarray(pixels)
+        side, towers = self.recipe.patch, self.recipe.towers
+        shape = (side, side, 3) if towers == 1 else (towers, side, side, 3)
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise ValueError(
+                f"pixels: got {images.dtype} of shape {images.shape}, expected uint8 (n, *{shape})"
+            )
+        if self.stain is not None and len(images):
+            images = self.stain.for_slide(kernels.hsd_moments(images))(images)
+        parts = [self._scored(images[i : i + _AT_ONCE]) for i in range(0, len(images), _AT_ONCE)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def _scored(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if self._ready is None:
+            self._ready = for_inference(self.network)
+        device = next(self._ready.parameters()).device
+        turns = range(8) if self.recipe.predict_orientations else (0,)
+        found = []
+        with torch.inference_mode():
+            for k in turns:
+                turned = torch.from_numpy(np.ascontiguousarray(kernels.orient(images, k))).to(device)
+                found.append(self.scores(self._ready(_scaled(turned))).float().cpu().numpy())
+        return np.asarray(np.mean(found, axis=0, dtype=np.float32))
+
+    def save(self, path: str | Path) -> None:
+        """Write weights, recipe and, where there is one, the stain's reference to one file."""
+        self.write(path, {} if self.stain is None else {"stain": self.stain.to_json()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Liu2017:
+        """Read what `save` wrote. Nothing in the file is executed; what does not fit is refused."""
+        made, more = cls.read(path, {"stain"})
+        if made.recipe.hsd:
+            made.stain = HsdNormalizer.from_json(more.get("stain", ""))
+        return made
+
+
+class Ensemble:
+    """The mean of several detectors' probabilities.
+
+    Parameters
+    ----------
+    members : iterable of Detector
+        Which take the same patches.
+    """
+
+    def __init__(self, members: Iterable[Detector]) -> None:
+        self.members = tuple(members)
+        if not self.members:
+            raise ValueError("members: got none, expected one detector at least")
+
+    def predict(self, pixels: Any) -> np.ndarray[Any, Any]:
+        """Return the mean probability of each patch."""
+        return np.asarray(np.mean([each.predict(pixels) for each in self.members], axis=0, dtype=np.float32))
+
+
+def _scaled(images: torch.Tensor) -> torch.Tensor:
+    """Return images (…, height, width, 3) as (…, 3, height, width) on [-1, 1], channels last in memory."""
+    return (images.float() / 127.5 - 1).movedim(-1, -3)

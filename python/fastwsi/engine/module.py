@@ -1,0 +1,162 @@
+"""The training loop's inside, as Lightning wants it: a step, a validation, optimisers, loaders."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from typing_extensions import override
+
+from fastwsi.data import Consecutive, patch_loader
+from fastwsi.engine.optimisation import optimiser_of, plateau_of, schedule_of
+from fastwsi.evaluation import roc_auc_score
+from fastwsi.nn import freeze_batch_norm
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+    from torch.utils.data import DataLoader
+
+    from fastwsi.data import PatchBatch
+    from fastwsi.engine.task import Task
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on; the message says what a user can do."""
+
+
+class TrainingModule(pl.LightningModule):
+    """Wraps a `Task`."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task, self.recipe = task, task.recipe
+        self.network = task.network
+        self.rate = task.recipe.learning_rate
+        self.results: dict[str, float] = {}  # of the last validation
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        self._doubtful: tuple[torch.Tensor, PatchBatch, int] | None = None
+        self._seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def consumed(self) -> int:
+        """Batches of this rank that have been trained on."""
+        return int(self.trainer.global_step) * self.recipe.accumulate
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        if self.recipe.channels_last and pixels.ndim == 4:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        logits: torch.Tensor = self.network(pixels)
+        return logits
+
+    @override
+    def on_fit_start(self) -> None:
+        """Lay weights out as activations will be, and freeze what is to stay."""
+        if self.recipe.freeze_batch_norm:
+            freeze_batch_norm(self.network)
+        if self.recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of."""
+        checkpoint["plateau"] = None if self._plateau is None else self._plateau.state_dict()
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep it until there is an optimiser."""
+        self._plateau_state = checkpoint["plateau"]
+        if self._plateau is not None and self._plateau_state is not None:
+            self._plateau.load_state_dict(self._plateau_state)
+
+    @override
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> torch.Tensor:
+        """Return a batch's loss."""
+        loss = self.task.loss(self(self.task.pixels(batch, training=True)), batch)
+        self._check(loss.detach(), batch)
+        self.log("loss", loss.detach(), prog_bar=False, logger=False)
+        return loss
+
+    def _check(self, loss: torch.Tensor, batch: PatchBatch) -> None:
+        """Stop at a loss that is no number; on a GPU a step later, so that nothing waits for it."""
+        doubtful, self._doubtful = self._doubtful, (loss, batch, int(self.trainer.global_step))
+        if loss.device.type == "cpu":
+            doubtful = self._doubtful
+        if doubtful is None or math.isfinite(float(doubtful[0])):
+            return
+        value, its, update = doubtful
+        patches = ", ".join(
+            f"{slide} at {xy}" for slide, xy in sorted(set(zip(its.slides, its.places, strict=True)))
+        )
+        raise TrainingError(
+            f"the loss is {float(value)} at update {update}; the batch's patches are {patches}. A smaller "
+            "learning_rate, or gradient_clip, may help; the last checkpoint is from before."
+        )
+
+    @override
+    def validation_step(self, batch: PatchBatch, batch_idx: int) -> None:
+        """Score a batch."""
+        logits = self(self.task.pixels(batch, training=False))
+        loss = self.task.loss(logits, batch)
+        self._seen.append((self.task.scores(logits).float(), batch.labels, loss.float().expand(len(batch))))
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        """Reckon what the validation comes to, over all ranks."""
+        scores, labels, losses = (torch.cat(each) for each in zip(*self._seen, strict=True))
+        self._seen.clear()
+        gathered: Any = self.all_gather((scores, labels, losses))
+        scores, labels, losses = (each.flatten() for each in gathered)
+        right = (scores >= 0.5) == (labels > 0)
+        area = roc_auc_score((labels > 0).cpu(), scores.double().cpu())
+        self.results = {
+            "validation_loss": float(losses.mean()),
+            "validation_auc": 0.5 if math.isnan(area) else area,
+            "validation_accuracy": float(right.float().mean()),
+        }
+        if self._plateau is not None:
+            self._plateau.step(self.results["validation_auc"])
+        for name, value in self.results.items():
+            self.log(name, value, logger=False, sync_dist=False, rank_zero_only=False)
+
+    @override
+    def configure_optimizers(self) -> Any:
+        """Return the recipe's optimiser and schedule."""
+        recipe = self.recipe.model_copy(update={"learning_rate": self.rate})  # which a finder may have set
+        optimiser = optimiser_of(recipe, self.network.parameters())
+        self._plateau = plateau_of(recipe, optimiser)
+        if self._plateau is not None and self._plateau_state is not None:
+            self._plateau.load_state_dict(self._plateau_state)
+        schedule = schedule_of(recipe, optimiser, self.trainer.world_size)
+        return optimiser if schedule is None else {"optimizer": optimiser, "lr_scheduler": schedule}
+
+    @override
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return batches from the one on that comes next: a run that goes on starts where it was."""
+        order = Consecutive(
+            self.recipe.steps * self.recipe.accumulate,
+            self.recipe.batch_size,
+            done=self.consumed,
+            **self._ranks(),
+        )
+        return self._loader(self.task.samples(training=True), order)
+
+    @override
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Return the same patches each time."""
+        samples = self.task.samples(training=False)
+        if samples is None:
+            return []
+        share = self.recipe.batch_size * self.trainer.world_size
+        batches = max(1, round(self.recipe.validation_patches / share))
+        return self._loader(samples, Consecutive(batches, self.recipe.batch_size, **self._ranks()))
+
+    def _ranks(self) -> dict[str, int]:
+        return {"rank": self.trainer.global_rank, "ranks": self.trainer.world_size}
+
+    def _loader(self, samples: Any, order: Consecutive) -> DataLoader[Any]:
+        pinned = self.device.type == "cuda"
+        return patch_loader(samples, order, workers=self.recipe.workers, pin_memory=pinned)

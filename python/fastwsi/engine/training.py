@@ -1,0 +1,156 @@
+"""A training run from its recipe to its folder: begun, or gone on with."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.tuner.tuning import Tuner
+
+from fastwsi.engine.callbacks import Checkpoints, FrozenTrunk, RandomStates
+from fastwsi.engine.module import TrainingError, TrainingModule
+from fastwsi.engine.progress import Progress
+from fastwsi.engine.run_folder import RunFolder, draw_curves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from fastwsi.engine.task import Task
+    from fastwsi.engine.training_recipe import TrainingRecipe
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_NOISE = (  # what Lightning says of a run that is as it should be
+    ".*does not have many workers.*",
+    ".*The number of training batches.*",
+    ".*`IterableDataset` has.*",
+    ".*is smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*your dataloader is not resumable.*",  # ours begins where the checkpoint says
+    ".*in eval mode at the start of training.*",  # frozen batch norms
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*Starting from v1.9.0, `tensorboardX` has been removed.*",
+)
+
+
+def train(
+    task: Task,
+    out: str | Path,
+    *,
+    system: str = "",
+    resume: bool = False,
+    devices: int | str = "auto",
+    accelerator: str = "auto",
+    nodes: int = 1,
+    strategy: str = "auto",
+    progress: bool = True,
+    callbacks: Sequence[pl.Callback] = (),
+) -> RunFolder:
+    """Train a task's network in place, and keep all there is to know of it in a folder.
+
+    A run that was killed goes on from its last checkpoint with ``resume``; with the same threads and ranks
+    its weights become those of an undisturbed run, bit by bit, where the recipe is deterministic.
+
+    Parameters
+    ----------
+    task : Task
+    out : path
+        The run's folder.
+    system : str
+        The detector's name.
+    resume : bool
+        Go on where the folder's last checkpoint was; begin where there is none.
+    devices, accelerator, nodes, strategy
+        Lightning's: how many devices of which kind on how many machines, and how they work together. "auto":
+        all GPUs, or the CPU. A frozen trunk on several devices needs "ddp_find_unused_parameters_true".
+    progress : bool
+        Show a bar.
+    callbacks : sequence of lightning.pytorch.Callback
+        Others beside ours.
+
+    Returns
+    -------
+    RunFolder
+    """
+    folder, recipe = RunFolder(out), task.recipe
+    pl.seed_everything(recipe.seed, workers=False, verbose=False)
+    module = TrainingModule(task)
+    common: dict[str, Any] = {
+        "default_root_dir": folder.path, "devices": devices, "accelerator": accelerator, "num_nodes": nodes,
+        "strategy": strategy, "precision": _PRECISIONS[recipe.precision],
+        "deterministic": recipe.deterministic, "use_distributed_sampler": False,
+        "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
+    }  # fmt: skip
+    with _quiet():
+        trainer = pl.Trainer(
+            **common, max_epochs=1, max_steps=recipe.steps, accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.gradient_clip or None, num_sanity_val_steps=0,
+            val_check_interval=recipe.validate_every * recipe.accumulate or None,
+            check_val_every_n_epoch=None if recipe.validate_every else 1,
+            limit_val_batches=1.0 if recipe.validate_every else 0, logger=_loggers(folder.path),
+            callbacks=[*_callbacks(folder, recipe, show=progress), *callbacks],
+        )  # fmt: skip
+        if trainer.is_global_zero:
+            folder.begin(system, recipe, resume=resume)
+        trainer.strategy.barrier()
+        last = folder.last if resume else None
+        if recipe.find_learning_rate and last is None:
+            _find_rate(pl.Trainer(**common, max_epochs=1, limit_val_batches=0, logger=False), module)
+        trainer.fit(module, ckpt_path=last)
+    if trainer.is_global_zero:
+        draw_curves(folder)
+    return folder
+
+
+def _callbacks(folder: RunFolder, recipe: TrainingRecipe, *, show: bool) -> list[pl.Callback]:
+    found: list[pl.Callback] = [RandomStates(), Progress(folder, show=show)]
+    if recipe.freeze_trunk:
+        found.append(FrozenTrunk(recipe.freeze_trunk))
+    if recipe.weight_average == "ema":
+        found.append(EMAWeightAveraging(decay=recipe.average_decay))
+    # Last: a checkpoint holds what the others have made of the batch.
+    found.append(
+        Checkpoints(folder.path, recipe.checkpoint_minutes, recipe.accumulate, recipe.validate_every)
+    )
+    return found
+
+
+def _loggers(path: Path) -> list[Any]:
+    """Return TensorBoard's logger where it is installed; the CSV file is ours."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    return [TensorBoardLogger(path, name="tensorboard", version="")]
+
+
+def _find_rate(trainer: pl.Trainer, module: TrainingModule) -> None:
+    """Try learning rates that rise from batch to batch, and take the one at which the loss falls fastest."""
+    found = Tuner(trainer).lr_find(module, attr_name="rate", update_attr=True)
+    rate = None if found is None else found.suggestion()
+    if rate is None:
+        raise TrainingError("no learning rate was found: the loss never fell; give learning_rate")
+    logger.info("learning rate found: %g", rate)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what Lightning tells of itself."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for pattern in _NOISE:
+                warnings.filterwarnings("ignore", pattern)
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,116 @@
+"""`fastwsi train` and `fastwsi recipes`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fastwsi.cli import app
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
+runner = CliRunner()
+TINY = """
+patch: 75
+centre: 32
+jitter: 2
+mpp: [1.0]
+steps: 4
+batch_size: 4
+validate_every: 2
+validation_patches: 8
+workers: 0
+"""
+
+
+def run(*arguments):
+    return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train") / "slides"
+    done = run("synth", folder, "--slides", 10, "--test", 0, "--size", "900x700", "--mpp", "1.0", "-q")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return [
+        "--recipe",
+        "liu2017-small",
+        "--config",
+        tmp_path / "tiny.yaml",
+        "--device",
+        "cpu",
+        "--devices",
+        1,
+    ]
+
+
+def test_a_run_and_going_on_with_it(slides, tiny, tmp_path):
+    out = tmp_path / "run"
+    done = run("train", "liu2017", slides, "--out", out, *tiny, "--set", "batch_size=2", "--seed", 3)
+    assert done.exit_code == 0, done.output
+    assert "validation AUC" in done.output
+    assert (out / "model.safetensors").exists()
+    asked = json.loads((out / "recipe.json").read_text())
+    assert (asked["system"], asked["batch_size"], asked["seed"], asked["width"]) == ("liu2017", 2, 3, 0.1)
+    twice = run("train", "liu2017", slides, "--out", out, *tiny, "--set", "batch_size=2", "--seed", 3)
+    assert twice.exit_code == 1
+    assert "--resume goes on with it" in " ".join(twice.output.split())
+    again = run(
+        "train",
+        "liu2017",
+        slides,
+        "--out",
+        out,
+        *tiny,
+        "--set",
+        "batch_size=2",
+        "--seed",
+        3,
+        "--resume",
+        "-q",
+    )
+    assert (again.exit_code, again.output) == (0, "")
+
+
+def test_errors_are_one_line(slides, tiny, tmp_path):
+    for arguments, message in (
+        (["train", "liu", slides, "--out", tmp_path / "a"], "detector: got 'liu', expected one of liu2017"),
+        (["train", "liu2017", tmp_path, "--out", tmp_path / "a"], "no data set that is known"),
+        (["train", "liu2017", slides, "--out", tmp_path / "a", "--recipe", "big"], "--recipe: got 'big'"),
+        (["train", "liu2017", slides, "--out", tmp_path / "a", "--set", "step=1"], "step: no such setting"),
+        (
+            ["train", "liu2017", slides, "--out", tmp_path / "a", *tiny, "--device", "tpu"],
+            "--device: got 'tpu'",
+        ),
+        (
+            ["recipes", "show", "liu"],
+            "recipe: got 'liu', expected one of liu2017, liu2017-small, liu2017-demo",
+        ),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 1, arguments
+        assert message in " ".join(done.output.split())
+        assert "Traceback" not in done.output
+
+
+def test_recipes():
+    listed = run("recipes", "list").output
+    assert "liu2017-small" in listed
+    shown = run("recipes", "show", "liu2017").output
+    assert "learning_rate" in shown
+    assert "0.05" in shown
+    assert "Liu 2017" in shown
+    told = json.loads(run("recipes", "show", "liu2017-small", "--json").output)
+    assert told["width"] == 0.1
+
+
+def test_help_has_examples():
+    for command in (["train"], ["recipes", "show"]):
+        assert "Examples:" in run(*command, "--help").output
