@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-BATCH, BATCHES, WORKERS = 32, 16, 2
+BATCH, BATCHES, WORKERS = 32, 32, 2
 FLOOR = 3.0
 RECIPE = Liu2017.recipes["liu2017"]
 SIDE = RECIPE.patch + 2 * RECIPE.jitter
@@ -28,9 +28,9 @@ SIDE = RECIPE.patch + 2 * RECIPE.jitter
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six slides in Camelyon16's layout."""
+    """Two slides in Camelyon16's layout, larger than any cache of tiles, as scanners' are."""
     path = tmp_path_factory.mktemp("slides")
-    write_camelyon16(path, SyntheticSet(6, 0, (4096, 3072), 0.5, 1))
+    write_camelyon16(path, SyntheticSet(2, 0, (12288, 8192), 0.5, 1))
     return path
 
 

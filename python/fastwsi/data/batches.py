@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, get_worker_info
 
 from fastwsi import _numbers
 
@@ -82,14 +83,28 @@ def collate(samples: Sequence[PatchSample]) -> PatchBatch:
     """
     masks = [sample.mask for sample in samples if sample.mask is not None]
     return PatchBatch(
-        torch.from_numpy(np.stack([sample.pixels for sample in samples])),
+        _stacked([sample.pixels for sample in samples]),
         torch.tensor([sample.label for sample in samples], dtype=torch.int64),
         torch.tensor([sample.share for sample in samples], dtype=torch.float32),
-        torch.from_numpy(np.stack(masks)) if masks else None,
+        _stacked(masks) if masks else None,
         tuple(sample.index for sample in samples),
         tuple(sample.slide for sample in samples),
         tuple(sample.xy for sample in samples),
     )
+
+
+def _stacked(arrays: Sequence[np.ndarray[Any, np.dtype[np.uint8]]]) -> torch.Tensor:
+    """Return arrays as one tensor; in a loader's worker in shared memory at once, not copied there later."""
+    shape = (len(arrays), *arrays[0].shape)
+    if get_worker_info() is None:
+        out = torch.empty(shape, dtype=torch.uint8)
+    else:
+        new_shared: Any = torch.UntypedStorage._new_shared  # noqa: SLF001  (as torch's collate does)
+        storage = new_shared(math.prod(shape))
+        out = torch.empty(0, dtype=torch.uint8)
+        out.set_(storage, 0, shape)  # type: ignore[call-overload]  # torch's stubs
+    np.stack(arrays, out=out.numpy())
+    return out
 
 
 class Consecutive(Sampler[list[int]]):

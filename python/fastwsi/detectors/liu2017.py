@@ -11,6 +11,7 @@ from torch import nn
 from fastwsi import data, kernels
 from fastwsi.augment import generator
 from fastwsi.detectors.base import Detector
+from fastwsi.detectors.buffers import Buffers
 from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
 from fastwsi.detectors.towers import Towers
 from fastwsi.engine import train
@@ -52,6 +53,7 @@ class Liu2017(Detector):
         self.stain: HsdNormalizer | None = None  # the reference, where the recipe asks for one
         self._samples: dict[bool, PatchDataset | None] = {}
         self._ready: nn.Module | None = None
+        self._buffers = Buffers()
 
     def build(self) -> nn.Module:
         """Return Inception-V3, or one for each resolution with a common classifier."""
@@ -112,19 +114,22 @@ class Liu2017(Detector):
         return self._samples.get(training)
 
     def pixels(self, batch: PatchBatch, *, training: bool) -> torch.Tensor:
-        """Return patches varied, cropped and on [-1, 1]: each by its own number."""
-        policy, seed = self.recipe.policy(training=training), self.recipe.seed
+        """Return patches varied, cropped and on [-1, 1]: each by its own number.
 
-        def varied(images: torch.Tensor) -> torch.Tensor:
+        The memory is used again two calls later: a step's batch is gone by then, and new memory for each
+        would cost as much as the variation itself.
+        """
+        policy, seed = self.recipe.policy(training=training), self.recipe.seed
+        towers = batch.pixels.unsqueeze(1) if batch.pixels.ndim == 4 else batch.pixels
+        # Channels last in memory, which is what networks are fastest on.
+        shape = (towers.shape[1], len(batch), self.recipe.patch, self.recipe.patch, 3)
+        out = self._buffers.lend(shape, batch.pixels.device)
+        for images, varied in zip(towers.unbind(1), out, strict=True):
             # Towers see one place alike: their generators begin anew.
             generators = [generator(seed, _AUGMENTING, index) for index in batch.indices]
-            # Channels last in memory, which is what networks are fastest on.
-            found: torch.Tensor = policy(images, generators, layout="NHWC")
-            return found.permute(0, 3, 1, 2)
-
-        if batch.pixels.ndim == 4:
-            return varied(batch.pixels)
-        return torch.stack([varied(images) for images in batch.pixels.unbind(1)], 1)
+            policy(images, generators, out=varied, layout="NHWC")
+        found = out.permute(1, 0, 4, 2, 3)
+        return found[:, 0] if batch.pixels.ndim == 4 else found
 
     def loss(self, logits: torch.Tensor, batch: PatchBatch) -> torch.Tensor:
         """Return the cross-entropy with labels, or with the tumour's part of the centre."""

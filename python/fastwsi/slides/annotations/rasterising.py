@@ -48,6 +48,21 @@ def inside(rings: Sequence[Points], size: Pair) -> np.ndarray[Any, np.dtype[np.b
     >>> inside([ring], (4, 4)).sum()
     np.int64(4)
     """
+    if not any(_reaches(ring, size) for ring in rings):
+        # No edge comes near, as in most windows of a patch's size: all pixels lie on one side.
+        return np.full(size[::-1], _flipped(rings, (1, 1))[0, 0])
+    return _flipped(rings, size)
+
+
+def _reaches(ring: Points, size: Pair) -> bool:
+    """Whether any edge's bounding box meets a window."""
+    end = np.roll(ring, -1, 0)
+    low, high = np.minimum(ring, end), np.maximum(ring, end)
+    return bool(((low <= size) & (high >= 0)).all(1).any())
+
+
+def _flipped(rings: Sequence[Points], size: Pair) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which pixels have an odd number of edges on their left, row by row."""
     width, height = size
     flips = np.zeros((height, width + 1), np.int32)
     for ring in rings:
