@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import torch
+import torch.utils.deterministic
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.tuner.tuning import Tuner
@@ -89,7 +91,7 @@ def train(
         "deterministic": recipe.deterministic, "use_distributed_sampler": False,
         "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
     }  # fmt: skip
-    with _quiet():
+    with _quiet(), _unfilled():
         trainer = pl.Trainer(
             **common, max_epochs=1, max_steps=recipe.steps, accumulate_grad_batches=recipe.accumulate,
             gradient_clip_val=recipe.gradient_clip or None, num_sanity_val_steps=0,
@@ -137,6 +139,18 @@ def _find_rate(trainer: pl.Trainer, module: TrainingModule) -> None:
     if rate is None:
         raise TrainingError("no learning rate was found: the loss never fell; give learning_rate")
     logger.info("learning rate found: %g", rate)
+
+
+@contextmanager
+def _unfilled() -> Iterator[None]:
+    """Leave new memory as it is: deterministic mode fills it, to find errors, which costs time."""
+    settings: Any = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        settings.fill_uninitialized_memory = before
 
 
 @contextmanager
