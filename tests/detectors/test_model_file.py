@@ -63,6 +63,13 @@ def test_what_does_not_fit_is_refused(tmp_path, changes, message):
         Liu2017.load(tampered(tmp_path, **changes))
 
 
+def test_a_file_that_claims_a_giant(tmp_path):
+    """Its tensors are compared before anything of that size is made."""
+    path = tampered(tmp_path, recipe=json.dumps({"width": 400}))
+    with pytest.raises(ValueError, match="tensors do not fit its recipe"):
+        Liu2017.load(path)
+
+
 class Trap:
     def __reduce__(self):
         return pytest.fail, ("executed",)

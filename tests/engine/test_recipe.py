@@ -75,6 +75,12 @@ def test_fingerprints_and_rows():
         Outer().rate = 3
 
 
+def test_numbers_as_they_are_typed():
+    assert TrainingRecipe().changed(parsed(["precision=16"])).precision == "16"
+    with pytest.raises(ValueError, match="checkpoint_minutes: got inf"):
+        TrainingRecipe().changed(parsed(["checkpoint_minutes=.inf"]))
+
+
 def test_every_training_setting_says_what_it_is():
     rows = TrainingRecipe().rows()
     assert all(row["what"] for row in rows)

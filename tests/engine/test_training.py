@@ -198,6 +198,23 @@ def test_a_loss_that_is_no_number_names_the_patches(tmp_path):
         train(task, tmp_path, **CPU)
 
 
+def test_a_loss_that_is_no_number_in_the_last_step(tmp_path):
+    task = SmallTask(recipe(validate_every=0), nan_at=24 * 8 - 1)
+    with pytest.raises(TrainingError, match="the loss is nan at update 23"):
+        train(task, tmp_path, **CPU)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_workers_and_minutes_may_change_when_going_on(whole):
+    folder, _ = whole
+    train(SmallTask(recipe(workers=1, checkpoint_minutes=3)), folder, resume=True, **CPU)
+
+
+def test_modes_are_left_as_they_were(tmp_path):
+    train(SmallTask(recipe(steps=2, validate_every=0)), tmp_path, **CPU)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_a_frozen_trunk(tmp_path):
     start = weights(SmallTask(recipe()))
     frozen = SmallTask(recipe(steps=5, freeze_trunk=10, validate_every=0, freeze_batch_norm=True))

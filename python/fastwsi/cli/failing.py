@@ -24,8 +24,10 @@ def failing_in_one_line(*, debug: bool) -> Iterator[None]:
 
     try:
         yield
-    except (SlideError, OSError, ValueError, TypeError, ImportError) as error:
-        if debug:
+    except (SlideError, OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        # Of runtime errors only those that were written for people: others are ours to mend.
+        told = getattr(error, "told", not isinstance(error, RuntimeError))
+        if debug or not told:
             raise
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(code=1) from None

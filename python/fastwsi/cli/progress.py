@@ -52,6 +52,14 @@ class Counter:
             self._task = self._bar.add_task(name, total=total)
         self._bar.update(self._task, description=name, completed=done, total=total)
 
+    def once(self, name: str, done: int, total: int) -> None:
+        """Show a bar from the first call to the last, which makes room for another."""
+        if self._bar is None:
+            self.__enter__()
+        self(name, done, total)
+        if done == total:
+            self.__exit__(None, None, None)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -60,3 +68,4 @@ class Counter:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._bar = self._task = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastwsi.cli.failing import failing_in_one_line
+
+if TYPE_CHECKING:
+    from fastwsi.detectors import Row
 
 recipes = typer.Typer(name="recipes", help="Show detectors and their settings.", no_args_is_help=True)
 _EXAMPLES = """Examples:
@@ -30,14 +33,24 @@ def show_all() -> None:
     from rich.console import Console  # noqa: PLC0415  (not for --help)
     from rich.table import Table  # noqa: PLC0415
 
-    from fastwsi.detectors import detector, rows  # noqa: PLC0415
+    from fastwsi.detectors import rows  # noqa: PLC0415
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("detector", "recipes", ""):
         table.add_column(name)
     for row in rows():
-        table.add_row(row.name, ", ".join(detector(row.name).recipes), row.paper)
+        table.add_row(row.name, *_described(row))
     Console(highlight=False).print(table)
+
+
+def _described(row: Row) -> tuple[str, str]:
+    """Return the names of a detector's recipes, and what it is; or why it cannot be imported."""
+    from fastwsi.detectors import detector  # noqa: PLC0415  (not for --help)
+
+    try:
+        return ", ".join(detector(row.name).recipes), row.paper
+    except (ImportError, TypeError) as error:
+        return "", str(error)
 
 
 @recipes.command(epilog=_EXAMPLES)
@@ -48,11 +61,15 @@ def show(
 ) -> None:
     """Print every setting of a recipe: its value, its unit, what it does, and where the paper has it."""
     from fastwsi.detectors import detector, rows  # noqa: PLC0415  (not for --help)
+    from fastwsi.detectors.registry import OURS  # noqa: PLC0415
 
     with failing_in_one_line(debug=debug):
-        known = {key: value for row in rows() for key, value in detector(row.name).recipes.items()}
+        # Only the detector that the name begins with is imported: another package's may be broken.
+        near = [row.name for row in rows() if name == row.name or name.startswith(f"{row.name}-")]
+        known = detector(near[0]).recipes if near else {}
         if name not in known:
-            raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(known)}")
+            all_names = [key for row in OURS for key in detector(row.name).recipes]
+            raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(known or all_names)}")
         recipe = known[name]
     if as_json:
         typer.echo(recipe.to_json(), nl=False)

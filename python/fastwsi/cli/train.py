@@ -49,18 +49,19 @@ def train(
     """Train a detector, and keep the run: settings, logs, curves, checkpoints, and the model itself."""
     from fastwsi.data import recognise  # noqa: PLC0415  (not for --help)
     from fastwsi.detectors import detector  # noqa: PLC0415
+    from fastwsi.engine import is_first_rank  # noqa: PLC0415
 
     with failing_in_one_line(debug=debug):
         kind = detector(system)
         chosen = chosen_recipe(kind, recipe, config, settings or [], seed)
         found = recognise(data)
         made = kind(chosen)
-        with Counter("slides", quiet=quiet) as counter:
-            folder = made.fit(
-                found, out, reading=counter, resume=resume, accelerator=_accelerator(device),
-                devices=int(devices) if devices.isdigit() else devices, nodes=nodes, progress=not quiet,
-            )  # fmt: skip
-    if not quiet:
+        counter = Counter("slides", quiet=quiet or not is_first_rank())
+        folder = made.fit(
+            found, out, reading=counter.once, resume=resume, accelerator=_accelerator(device),
+            devices=int(devices) if devices.isdigit() else devices, nodes=nodes, progress=not quiet,
+        )  # fmt: skip
+    if not quiet and is_first_rank():
         _show(folder)
 
 

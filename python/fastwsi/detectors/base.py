@@ -89,13 +89,13 @@ class Detector(ABC):
         if unknown:
             raise ValueError(f"{path}: got unknown metadata {', '.join(unknown[:5])}")
         try:
-            # Weights to begin with are no part of a model that is trained, and may not be there any more.
             recipe = type(cls.recipes[cls.system]).checked(found.recipe)
-            made = cls(recipe.model_copy(update={"weights": ""}) if hasattr(recipe, "weights") else recipe)
-            made.recipe = recipe
+            # Weights to begin with are no part of a model that is trained, and may not be there any more.
+            plain = recipe.model_copy(update={"weights": ""}) if hasattr(recipe, "weights") else recipe
+            with torch.device("meta"):  # shapes alone: a recipe may claim a network of any size
+                own = {name: tuple(value.shape) for name, value in cls(plain).network.state_dict().items()}
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        own = {name: tuple(value.shape) for name, value in made.network.state_dict().items()}
         theirs = {name: tuple(value.shape) for name, value in found.weights.items()}
         wrong = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
         if wrong:
@@ -103,5 +103,7 @@ class Detector(ABC):
                 f"{path}: {len(wrong)} tensors do not fit its recipe: {wrong[0]}: got "
                 f"{theirs.get(wrong[0], 'none')}, expected {own.get(wrong[0], 'none')}"
             )
+        made = cls(plain)
+        made.recipe = recipe
         made.network.load_state_dict(found.weights)
         return made, found.more

@@ -14,7 +14,7 @@ from fastwsi.detectors.base import Detector
 from fastwsi.detectors.buffers import Buffers
 from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
 from fastwsi.detectors.towers import Towers
-from fastwsi.engine import train
+from fastwsi.engine import is_first_rank, train
 from fastwsi.nn import for_inference, inception_v3
 from fastwsi.stain import HsdNormalizer
 
@@ -95,8 +95,9 @@ class Liu2017(Detector):
             self._patches(aside, self.recipe.seed + _VALIDATION, reading) if aside else None
         )
         folder = train(self, out, system=self.system, **options)
-        self._ready = None
-        self.save(folder.path / "model.safetensors")
+        self._ready, self._buffers = None, Buffers()
+        if is_first_rank():  # batch norms differ between ranks: one's are kept
+            self.save(folder.path / "model.safetensors")
         return folder
 
     def _patches(self, records: Any, seed: int, reading: Any) -> PatchDataset:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastwsi.engine.run_folder import RunFolder
     from fastwsi.engine.staging import evaluate_stages
     from fastwsi.engine.task import Task
-    from fastwsi.engine.training import train
+    from fastwsi.engine.training import is_first_rank, train
     from fastwsi.engine.training_recipe import TrainingRecipe
 
 # Imported when first used: Lightning takes seconds, and evaluation does without it.
@@ -25,6 +25,7 @@ _NAMES = {
     "TrainingRecipe": "training_recipe",
     "evaluate": "evaluating",
     "evaluate_stages": "staging",
+    "is_first_rank": "training",
     "setting": "recipe",
     "train": "training",
 }
@@ -39,6 +40,7 @@ __all__ = [
     "TrainingRecipe",
     "evaluate",
     "evaluate_stages",
+    "is_first_rank",
     "setting",
     "train",
 ]

@@ -96,7 +96,8 @@ class Checkpoints(pl.Callback):
     ) -> None:
         """Write a checkpoint when it is time."""
         due = time.monotonic() - self._written >= self._seconds
-        if self._validate_every and trainer.global_step % self._validate_every == 0:
+        every = self._validate_every
+        if every > 1 and trainer.global_step % every == 0:
             return  # a validation comes first, and may change the learning rate
         if (batch_idx + 1) % self._accumulate == 0 and self._agreed(trainer, due):
             self._write(trainer, LAST)
@@ -121,6 +122,8 @@ class Checkpoints(pl.Callback):
         return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
 
     def _write(self, trainer: pl.Trainer, name: str) -> None:
+        module: Any = trainer.lightning_module
+        module.settle()  # weights that a loss of nan has spoiled are not kept
         temporary = self._folder / f".{name}.writing"
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:

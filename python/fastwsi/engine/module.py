@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class TrainingError(RuntimeError):
     """A run that cannot go on; the message says what a user can do."""
 
+    told = True  # in one line, by the command line
+
 
 class TrainingModule(pl.LightningModule):
     """Wraps a `Task`."""
@@ -82,12 +84,19 @@ class TrainingModule(pl.LightningModule):
 
     def _check(self, loss: torch.Tensor, batch: PatchBatch) -> None:
         """Stop at a loss that is no number; on a GPU a step later, so that nothing waits for it."""
-        doubtful, self._doubtful = self._doubtful, (loss, batch, int(self.trainer.global_step))
+        if loss.device.type != "cpu":
+            self.settle()
+        self._doubtful = loss, batch, int(self.trainer.global_step)
         if loss.device.type == "cpu":
-            doubtful = self._doubtful
-        if doubtful is None or math.isfinite(float(doubtful[0])):
+            self.settle()
+
+    def settle(self) -> None:
+        """Look at the last loss that nobody has looked at: before it is built upon, or kept in a file."""
+        if self._doubtful is None:
             return
-        value, its, update = doubtful
+        (value, its, update), self._doubtful = self._doubtful, None
+        if math.isfinite(float(value)):
+            return
         patches = ", ".join(
             f"{slide} at {xy}" for slide, xy in sorted(set(zip(its.slides, its.places, strict=True)))
         )

@@ -58,7 +58,9 @@ def schedule_of(
         return _each_update(lr_scheduler.LambdaLR(optimiser, Halving(recipe, ranks)))
     if recipe.schedule == "one_cycle":
         return _each_update(
-            lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=recipe.steps)
+            lr_scheduler.OneCycleLR(
+                optimiser, recipe.learning_rate, total_steps=recipe.steps, cycle_momentum=False
+            )
         )
     return None
 

@@ -47,7 +47,9 @@ class Recipe(pydantic.BaseModel):
     (0.5, True)
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     def changed(self: Self, settings: Mapping[str, Any]) -> Self:
         """Return a copy with other values, by name; those of inner recipes as ``inner.name``.

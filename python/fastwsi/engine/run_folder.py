@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
 import platform
 import sys
@@ -21,6 +23,7 @@ COLUMNS = (
     "update", "examples", "seconds", "learning_rate", "loss", "patches_per_second",
     "validation_loss", "validation_auc", "validation_accuracy",
 )  # fmt: skip
+_FREE = {"workers", "checkpoint_minutes"}  # settings that change nothing of what comes out
 _PACKAGES = ("numpy", "torch", "lightning", "openslide-python", "openslide-bin", "tifffile", "imagecodecs")
 
 
@@ -62,7 +65,7 @@ class RunFolder:
         known = self.path / "recipe.json"
         if known.exists():
             before = json.loads(known.read_text(encoding="utf-8"))
-            changed = sorted(key for key in {*before, *asked} if before.get(key) != asked.get(key))
+            changed = sorted(key for key in {*before, *asked} - _FREE if before.get(key) != asked.get(key))
             if not resume:
                 raise ValueError(f"{self.path}: holds a run already; --resume goes on with it")
             if changed:
@@ -91,14 +94,19 @@ class RunFolder:
             return []
         with path.open(newline="", encoding="utf-8") as file:
             found = list(csv.DictReader(file))
-        return [{key: float(value) for key, value in row.items() if value} for row in found]
+        # A run that was killed may have left half a row.
+        whole = [row for row in found if row["update"] and None not in row.values()]
+        return [{key: float(value) for key, value in row.items() if value} for row in whole]
 
     def forget_after(self, update: int) -> None:
         """Drop rows of updates beyond one: a run that goes on from a checkpoint makes them again."""
-        rows = [row for row in self.rows() if row["update"] <= update]
-        (self.path / "metrics.csv").unlink(missing_ok=True)
-        for row in rows:
-            self.log({key: _number(value) for key, value in row.items()})
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        for row in self.rows():
+            if row["update"] <= update:
+                table.writerow({key: _number(value) for key, value in row.items()})
+        write_atomically(self.path / "metrics.csv", text.getvalue())
 
 
 def environment() -> dict[str, Any]:
@@ -106,7 +114,7 @@ def environment() -> dict[str, Any]:
     import torch  # noqa: PLC0415  (imported where used)
 
     info = build_info()
-    there = {each.metadata["Name"].lower(): each.version for each in metadata.distributions()}
+    there = {str(each.metadata["Name"]).lower(): each.version for each in metadata.distributions()}
     return {
         "fastwsi": info.version,
         "python": sys.version.split()[0],
@@ -153,4 +161,4 @@ def draw_curves(folder: RunFolder) -> Path | None:
 
 
 def _number(value: float) -> float | int:
-    return int(value) if value == int(value) else value
+    return int(value) if math.isfinite(value) and value == int(value) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ def train(
         "deterministic": recipe.deterministic, "use_distributed_sampler": False,
         "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
     }  # fmt: skip
-    with _quiet(), _unfilled():
+    with _quiet(), _determined():
         trainer = pl.Trainer(
             **common, max_epochs=1, max_steps=recipe.steps, accumulate_grad_batches=recipe.accumulate,
             gradient_clip_val=recipe.gradient_clip or None, num_sanity_val_steps=0,
@@ -110,6 +111,17 @@ def train(
     if trainer.is_global_zero:
         draw_curves(folder)
     return folder
+
+
+def is_first_rank() -> bool:
+    """Tell whether this process is the one, among those that train together, that writes and prints.
+
+    Examples
+    --------
+    >>> is_first_rank()
+    True
+    """
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def _callbacks(folder: RunFolder, recipe: TrainingRecipe, *, show: bool) -> list[pl.Callback]:
@@ -137,20 +149,25 @@ def _find_rate(trainer: pl.Trainer, module: TrainingModule) -> None:
     found = Tuner(trainer).lr_find(module, attr_name="rate", update_attr=True)
     rate = None if found is None else found.suggestion()
     if rate is None:
-        raise TrainingError("no learning rate was found: the loss never fell; give learning_rate")
+        raise TrainingError(
+            "no learning rate was found: the loss never fell, or there are too few steps; give learning_rate"
+        )
     logger.info("learning rate found: %g", rate)
 
 
 @contextmanager
-def _unfilled() -> Iterator[None]:
-    """Leave new memory as it is: deterministic mode fills it, to find errors, which costs time."""
+def _determined() -> Iterator[None]:
+    """Leave new memory as it is, which deterministic mode fills at a cost; and the modes as they were."""
     settings: Any = torch.utils.deterministic
-    before = settings.fill_uninitialized_memory
+    filled, strict = settings.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled()
+    warned, tuned = torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark
     settings.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        settings.fill_uninitialized_memory = before
+        settings.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(strict, warn_only=warned)
+        torch.backends.cudnn.benchmark = tuned
 
 
 @contextmanager

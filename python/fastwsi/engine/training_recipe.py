@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import pydantic
 
 from fastwsi.engine.recipe import Recipe, setting
 
@@ -52,7 +54,9 @@ class TrainingRecipe(Recipe):
     validation_patches: int = setting(2048, "in a validation", unit="patches", ge=1)
     checkpoint_minutes: float = setting(10.0, "between checkpoints", unit="minutes", gt=0)
 
-    precision: Precision = setting("32", "of activations: float32, bfloat16 or float16")
+    precision: Annotated[Precision, pydantic.BeforeValidator(str)] = setting(
+        "32", "of activations: float32, bfloat16 or float16"
+    )
     channels_last: bool = setting(True, "keep activations channels last, which is faster")
     deterministic: bool = setting(True, "only operations that give the same bits again")
     workers: int = setting(2, "processes that read patches, on each device", unit="processes", ge=0)
