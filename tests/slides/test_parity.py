@@ -93,14 +93,8 @@ def test_between_pixels_of_a_level(pair, data):
     off = np.abs(found.astype(int) - wanted).max(2)
     if all(value == int(value) for value in place):
         assert not off[opaque].any()
-    # openslide rounds down what each tile adds: twice at seams, four times in corners where four meet.
-    tile = int(handle.properties["openslide.level[0].tile-width"])
-    near = [
-        np.abs((np.arange(n) + p + tile / 2) % tile - tile / 2) < 1.5
-        for p, n in zip(place, size, strict=True)
-    ]
-    corner = near[1][:, None] & near[0]
-    assert (off <= np.where(corner, 3, 2))[opaque].all()
+    # Rounding of floats apart, the painter's own values: at seams and corners of tiles, too.
+    assert (off <= 1)[opaque].all()
 
 
 def test_aligned_reading_takes_the_nearest_pixels(pair):

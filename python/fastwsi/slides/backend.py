@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,12 +14,14 @@ from fastwsi import _numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fastwsi.slides.geometry import Level, Region
+    from fastwsi.slides.geometry import Level, Pair, Region
     from fastwsi.slides.resolution import Resolution
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Shares = np.ndarray[Any, np.dtype[np.float32]]
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
+_STEPS = 1 << 16  # of a pixel, in which places between pixels are counted
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,22 @@ def colour_of(fill: Sequence[int] | None) -> Colour | None:
     return values
 
 
-def read_between(grid: Callable[[int, int, Pixels], None], x: float, y: float, out: Pixels) -> None:
+def read_between(
+    grid: Callable[[int, int, Pixels], None], x: float, y: float, out: Pixels, tile: Pair | None = None
+) -> None:
     """Write pixels from place (x, y) on, given what writes a grid's own from whole places on.
 
-    Places count in 128ths of a pixel, as openslide's painter has them.
+    Places count in 65536ths of a pixel, and values are rounded, as openslide's painter has them: it paints
+    tile after tile on a canvas of bytes.
+
+    Parameters
+    ----------
+    grid : callable
+        Called with a whole place and an array to fill.
+    x, y : float
+    out : uint8 array, shape (height, width, 3)
+    tile : (width, height), optional
+        Of the tiles that the grid is painted in, which meet between pixels.
 
     Examples
     --------
@@ -137,29 +152,56 @@ def read_between(grid: Callable[[int, int, Pixels], None], x: float, y: float, o
     >>> out[0, :, 0].tolist()
     [35, 45]
     """
-    left, across = divmod(round(x * 128), 128)
-    top, down = divmod(round(y * 128), 128)
+    left, across = divmod(math.floor(x * _STEPS + 0.5), _STEPS)
+    top, down = divmod(math.floor(y * _STEPS + 0.5), _STEPS)
     if not (across or down):
         grid(left, top, out)
         return
-    more = np.empty((out.shape[0] + 1, out.shape[1] + 1, 3), np.uint8)
+    height, width, _ = out.shape
+    more = np.empty((height + 1, width + 1, 3), np.uint8)
     grid(left, top, more)
-    out[...] = blended(more, across / 128, down / 128)
+    pixels = more.astype(np.float32) / np.float32(255)
+    x_share, y_share = np.float32(across / _STEPS), np.float32(down / _STEPS)
+    out[...] = _blended(pixels, x_share, y_share)
+    if tile is None:
+        return
+    # Where tiles meet, each is a layer of its own.
+    columns = [i for i in range(width) if across and (left + i + 1) % tile[0] == 0]
+    rows = [i for i in range(height) if down and (top + i + 1) % tile[1] == 0]
+    for column in columns:
+        out[:, column] = _blended(pixels[:, column : column + 2], x_share, y_share, "columns")[:, 0]
+    for row in rows:
+        out[row] = _blended(pixels[row : row + 2], x_share, y_share, "rows")[0]
+        for column in columns:
+            corner = pixels[row : row + 2, column : column + 2]
+            out[row, column] = _blended(corner, x_share, y_share, "corners")[0, 0]
 
 
-def blended(pixels: Pixels, x: float, y: float) -> Pixels:
-    """Return pixels between those given, (x, y) in [0, 1) from each: one row and one column fewer.
+# Of the four pixels about a place, which belong to one tile: in the order in which tiles are painted.
+_LAYERS = {
+    "": ((0, 1, 2, 3),),
+    "columns": ((1, 3), (0, 2)),
+    "rows": ((2, 3), (0, 1)),
+    "corners": ((3,), (2,), (1,), (0,)),
+}
 
-    Examples
-    --------
-    >>> grey = np.array([[[0], [100]], [[200], [100]]], np.uint8)
-    >>> blended(grey, 0.5, 0.5).item()
-    100
-    """
-    # Weights of 1/128, as openslide's painter has them.
-    across, down = round(x * 128), round(y * 128)
-    wide = pixels.astype(np.uint32)
-    rows = wide[:, :-1] * (128 - across) + wide[:, 1:] * across
-    found = rows[:-1] * (128 - down) + rows[1:] * down
-    # A quarter, not a half: where tiles meet openslide adds up what each has rounded down.
-    return ((found + (1 << 12)) >> 14).astype(np.uint8)
+
+def _blended(pixels: Shares, x: np.float32, y: np.float32, seams: str = "") -> Pixels:
+    """Return pixels between those given, (x, y) in [0, 1) from each: one row and one column fewer."""
+    one = np.float32(1)
+    values = pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, :-1], pixels[1:, 1:]
+    shares = (one - x) * (one - y), x * (one - y), (one - x) * y, x * y
+    canvas, opacity = np.zeros(values[0].shape, np.float32), np.float32(0)
+    for layer in _LAYERS[seams]:
+        share = np.float32(sum(shares[i] for i in layer))
+        room = one - opacity
+        fits = one if share <= room else room / share  # what is opaque already takes no more
+        canvas = _rounded(canvas + sum(values[i] * shares[i] for i in layer) * fits)
+        opacity = _rounded(opacity + share * fits)
+    return np.rint(canvas * 255).astype(np.uint8)
+
+
+def _rounded(values: Any) -> Any:
+    """Return values of [0, 1] as bytes hold them: 256 steps of which the last two are one."""
+    steps = np.minimum(np.floor(values * np.float32(256)), np.float32(255))
+    return steps / np.float32(255)

@@ -59,7 +59,8 @@ class TiffBackend:
 
     def read(self, level: int, x: float, y: float, out: Pixels) -> None:
         """Write pixels of a level."""
-        read_between(partial(self._grid, level), x, y, out)
+        coding = self._levels[level].coding
+        read_between(partial(self._grid, level), x, y, out, (coding.width, coding.height))
 
     def close(self) -> None:
         """Close the file and let go of tiles and threads."""
