@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from fastwsi.cli import app
+from fastwsi.detectors import load
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 runner = CliRunner()
@@ -79,6 +82,49 @@ def test_a_run_and_going_on_with_it(slides, tiny, tmp_path):
     assert (again.exit_code, again.output) == (0, "")
 
 
+def test_going_on_takes_the_runs_recipe(slides, tiny, tmp_path):
+    out = tmp_path / "run"
+    assert run("train", "liu2017", slides, "--out", out, *tiny, "-q").exit_code == 0
+    more = ["--resume", "--device", "cpu", "--devices", 1]
+    done = run("train", "liu2017", slides, "--out", out, *more, "--set", "steps=6", "-q")
+    assert done.exit_code == 0, done.output
+    asked = json.loads((out / "recipe.json").read_text())
+    assert (asked["patch"], asked["steps"]) == (75, 6)
+    done = run("train", "liu2017", slides, "--out", out, *more, "--set", "patch=80")
+    assert done.exit_code == 1
+    assert "holds a run with other settings: patch;" in " ".join(done.output.split())
+
+
+def test_an_ensemble(slides, tiny, tmp_path):
+    done = run(
+        "train", "liu2017", slides, "--out", tmp_path / "two", *tiny, "--members", 2, "--seed", 5, "-q"
+    )
+    assert done.exit_code == 0, done.output
+    both = load(tmp_path / "two")
+    assert [member.recipe.seed for member in both.members] == [5, 6]
+
+
+@pytest.mark.slow
+def test_torchrun(slides, tmp_path):
+    """Two processes that torchrun starts: one model, one report, each patch once."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"),
+        *("fastwsi", "train", "liu2017", str(slides), "--out", str(tmp_path / "run"), "--recipe"),
+        *("liu2017-small", "--config", str(tmp_path / "tiny.yaml"), "--device", "cpu", "--devices", "2"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model.safetensors") == 1
+    (start,) = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert start["ranks"] == 2
+    assert load(tmp_path / "run").recipe.patch == 75
+    alone = run("train", "liu2017", slides, "--out", tmp_path / "run", "--resume", "--device", "cpu",
+                "--devices", 1)  # fmt: skip
+    assert alone.exit_code == 1
+    assert "holds a run of 2 processes, got 1" in " ".join(alone.output.split())
+
+
 def test_errors_are_one_line(slides, tiny, tmp_path):
     for arguments, message in (
         (["train", "liu", slides, "--out", tmp_path / "a"], "detector: got 'liu', expected one of liu2017"),
@@ -88,6 +134,10 @@ def test_errors_are_one_line(slides, tiny, tmp_path):
         (
             ["train", "liu2017", slides, "--out", tmp_path / "a", *tiny, "--device", "tpu"],
             "--device: got 'tpu'",
+        ),
+        (
+            ["train", "liu2017", slides, "--out", tmp_path / "a", *tiny, "--devices", "0"],
+            "--devices: got '0', expected auto or how many",
         ),
         (
             ["recipes", "show", "liu"],

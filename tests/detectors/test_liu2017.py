@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from fastwsi import data, kernels
 from fastwsi.augment import Liu2017Augment
 from fastwsi.data import PatchBatch
-from fastwsi.detectors import Ensemble, Liu2017
+from fastwsi.detectors import Ensemble, Liu2017, load
 from fastwsi.detectors.towers import Towers
 from fastwsi.engine import RunFolder
 from fastwsi.engine.optimisation import optimiser_of, schedule_of
@@ -200,7 +202,31 @@ class TestFit:
         assert again.stain == made.stain
         # A slide in other colours comes out alike.
         pixels = made.samples(training=True)[0].pixels[2:-2, 2:-2][None]
-        np.testing.assert_allclose(again.predict(pixels), made.predict(pixels), atol=1e-6)
+        moments = data.stain_moments(slides.records[0])
+        found = again.predict(pixels, moments=moments)
+        np.testing.assert_allclose(found, made.predict(pixels, moments=moments), atol=1e-6)
+        normalised = made.stain.for_slide(moments)(pixels)
+        plain = Liu2017(TINY)
+        plain.network.load_state_dict(made.network.state_dict())
+        np.testing.assert_allclose(found, plain.predict(normalised), atol=1e-6)
+        with pytest.raises(ValueError, match="moments: got none, expected the slide's"):
+            again.predict(pixels)
+
+    def test_the_best_of_all_validations(self, slides, tmp_path):
+        made = Liu2017(TINY.changed({"validate_every": 1, "keep": "best", "learning_rate": 0.5}))
+        folder = made.fit(slides, tmp_path, **CPU)
+        rows = [row for row in folder.rows() if "validation_auc" in row]
+        assert [row["update"] for row in rows] == [1, 2, 3, 4]
+        best, out = (load(tmp_path / name) for name in ("best.safetensors", "model.safetensors"))
+        pixels = patches(4)
+        np.testing.assert_array_equal(out.predict(pixels), best.predict(pixels))
+        np.testing.assert_array_equal(out.predict(pixels), load(tmp_path).predict(pixels))
+
+    def test_validation_without_a_class(self, slides, tmp_path):
+        normal = [replace(each, split="validation") for each in slides.records if each.label == "normal"]
+        tumour = [each for each in slides.records if each.split == "train"]
+        with pytest.raises(ValueError, match="validation: maps: none of 2 slides"):
+            Liu2017(TINY).fit(replace(slides, records=(*tumour, *normal)), tmp_path, **CPU)
 
     def test_without_training_slides(self, slides, tmp_path):
         with pytest.raises(ValueError, match="has no slides of the split 'train'"):

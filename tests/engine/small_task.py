@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from fastwsi.data import PatchSample
@@ -37,6 +38,12 @@ class SmallTask:
         )
         self.nan_at = nan_at
         self.trained_on: list[int] = []
+
+    def data(self):
+        return {"train": ["slide_0", "slide_1"], "validation": ["slide_2"]}
+
+    def save(self, path):
+        save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, path)
 
     def samples(self, *, training: bool) -> Squares:
         return Squares(self.recipe.seed + (not training))

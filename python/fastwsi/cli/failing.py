@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def failing_in_one_line(*, debug: bool) -> Iterator[None]:
-    """Turn errors that a user can mend into one line and exit code 1.
+    """Turn errors that a user can mend into one line and an exit code, 1 but where an error has its own.
 
     Examples
     --------
@@ -30,4 +30,4 @@ def failing_in_one_line(*, debug: bool) -> Iterator[None]:
         if debug or not told:
             raise
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        raise typer.Exit(code=1) from None
+        raise typer.Exit(code=getattr(error, "exit_code", 1)) from None

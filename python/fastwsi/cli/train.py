@@ -19,7 +19,9 @@ EXAMPLES = """Examples:
 
   fastwsi train liu2017 slides.csv --out runs/mine --set steps=20000 --set learning_rate=0.01
 
-  fastwsi train liu2017 /data/camelyon16 --out runs/liu --recipe liu2017-small --resume
+  fastwsi train liu2017 /data/camelyon16 --out runs/liu --resume
+
+  fastwsi train liu2017 /data/camelyon16 --out runs/three --recipe liu2017-small --members 3
 
   torchrun --nproc-per-node 4 -m fastwsi train liu2017 /data/camelyon16 --out runs/liu --devices 4
 """
@@ -38,10 +40,17 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting; as often as wanted.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the run's last checkpoint, with its recipe but for --set."),
+    ] = False,
+    members: Annotated[
+        int, typer.Option(min=1, help="Train an ensemble: so many, of seeds that follow each other.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[str, typer.Option(help="How many of them, or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
+    strategy: Annotated[str, typer.Option(help="How devices work together: Lightning's names.")] = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Short for --set seed=…")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
@@ -49,32 +58,52 @@ def train(
     """Train a detector, and keep the run: settings, logs, curves, checkpoints, and the model itself."""
     from fastwsi.data import recognise  # noqa: PLC0415  (not for --help)
     from fastwsi.detectors import detector  # noqa: PLC0415
+    from fastwsi.detectors.ensemble import member_folder  # noqa: PLC0415
     from fastwsi.engine import is_first_rank  # noqa: PLC0415
 
     with failing_in_one_line(debug=debug):
         kind = detector(system)
-        chosen = chosen_recipe(kind, recipe, config, settings or [], seed)
+        folders = [out] if members == 1 else [member_folder(out, number) for number in range(members)]
+        accelerator, count = _accelerator(device), _count(devices)
         found = recognise(data)
-        made = kind(chosen)
-        counter = Counter("slides", quiet=quiet or not is_first_rank())
-        folder = made.fit(
-            found, out, reading=counter.once, resume=resume, accelerator=_accelerator(device),
-            devices=int(devices) if devices.isdigit() else devices, nodes=nodes, progress=not quiet,
-        )  # fmt: skip
-    if not quiet and is_first_rank():
-        _show(folder)
+        for number, folder in enumerate(folders):
+            begun = folder if resume and (folder / "last.ckpt").exists() else None
+            chosen = chosen_recipe(kind, recipe, config, settings or [], seed, begun)
+            if begun is None and number:
+                chosen = chosen.changed({"seed": chosen.seed + number})
+            made = kind(chosen)
+            run = made.fit(
+                found, folder, reading=Counter("slides", quiet=quiet or not is_first_rank()).once,
+                resume=resume, accelerator=accelerator, devices=count, nodes=nodes, strategy=strategy,
+                progress=not quiet,
+            )  # fmt: skip
+            if not quiet and is_first_rank():
+                _show(run)
 
 
 def chosen_recipe(
-    kind: Any, name: str | None, config: Path | None, settings: list[str], seed: int | None
+    kind: Any,
+    name: str | None,
+    config: Path | None,
+    settings: list[str],
+    seed: int | None,
+    begun: Path | None = None,
 ) -> TrainingRecipe:
-    """Return a recipe by its name, with a file's settings and then single ones."""
+    """Return a recipe by its name, with a file's settings and then single ones.
+
+    ``begun``: the folder of a run to go on with, whose recipe it is where no other is asked for.
+    """
     from fastwsi.engine.recipe import parsed, read_settings  # noqa: PLC0415  (not for --help)
 
     wanted = name or kind.system
     if wanted not in kind.recipes:
         raise ValueError(f"--recipe: got {wanted!r}, expected one of {', '.join(kind.recipes)}")
     recipe: TrainingRecipe = kind.recipes[wanted]
+    if begun is not None and name is None and config is None:
+        before = read_settings(begun / "recipe.json")
+        if before.pop("system", None) != kind.system:
+            raise ValueError(f"{begun}: holds no run of {kind.system}")
+        recipe = type(recipe).checked(before)
     if config is not None:
         recipe = recipe.changed(read_settings(config))
     changes: dict[str, Any] = parsed(settings)
@@ -87,7 +116,18 @@ def _accelerator(device: str) -> str:
     known = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "gpu": "gpu"}
     if device not in known:
         raise ValueError(f"--device: got {device!r}, expected auto, cpu or cuda")
+    if known[device] == "gpu":
+        import torch  # noqa: PLC0415  (not for --help)
+
+        if not torch.cuda.is_available():
+            raise ValueError("--device: got cuda, and torch sees no GPU here")
     return known[device]
+
+
+def _count(devices: str) -> int | str:
+    if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
+        raise ValueError(f"--devices: got {devices!r}, expected auto or how many")
+    return devices if devices == "auto" else int(devices)
 
 
 def _show(folder: Any) -> None:

@@ -6,14 +6,32 @@ from typing import TYPE_CHECKING, Any
 from fastwsi.detectors.registry import Row, detector, load, rows
 
 if TYPE_CHECKING:
-    from fastwsi.detectors.base import Detector
-    from fastwsi.detectors.liu2017 import Ensemble, Liu2017
+    from fastwsi.detectors.base import Detector, PatchInput
+    from fastwsi.detectors.ensemble import Ensemble
+    from fastwsi.detectors.liu2017 import Liu2017
     from fastwsi.detectors.liu2017_recipe import Liu2017Recipe
 
 # Imported when first used: they bring Lightning.
-_NAMES = {"Detector": "base", "Ensemble": "liu2017", "Liu2017": "liu2017", "Liu2017Recipe": "liu2017_recipe"}
+_NAMES = {
+    "Detector": "base",
+    "Ensemble": "ensemble",
+    "Liu2017": "liu2017",
+    "Liu2017Recipe": "liu2017_recipe",
+    "PatchInput": "base",
+}
 
-__all__ = ["Detector", "Ensemble", "Liu2017", "Liu2017Recipe", "Row", "detector", "list", "load", "rows"]
+__all__ = [
+    "Detector",
+    "Ensemble",
+    "Liu2017",
+    "Liu2017Recipe",
+    "PatchInput",
+    "Row",
+    "detector",
+    "list",
+    "load",
+    "rows",
+]
 
 
 def list() -> "tuple[str, ...]":  # noqa: A001  (detectors.list() reads as it is meant)

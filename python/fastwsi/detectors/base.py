@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -19,8 +20,37 @@ if TYPE_CHECKING:
 
     from fastwsi.data import SlideSet
     from fastwsi.engine import RunFolder, TrainingRecipe
+    from fastwsi.kernels import HsdMoments
 
 Self = TypeVar("Self", bound="Detector")
+
+
+_NETWORK = "network"  # in a file: whose weights it has, if not those of the recipe's network
+
+
+@dataclass(frozen=True)
+class PatchInput:
+    """What a detector looks at.
+
+    Attributes
+    ----------
+    size : int
+        Side of a patch in pixels.
+    centre : int
+        Side of the middle that the score is of.
+    mpp : tuple of float
+        Resolutions about one middle, in micrometres per pixel, finest first; empty: level 0.
+    """
+
+    size: int
+    centre: int
+    mpp: tuple[float, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one patch: (size, size, 3), or (resolutions, size, size, 3)."""
+        side = (self.size, self.size, 3)
+        return (len(self.mpp), *side) if len(self.mpp) > 1 else side
 
 
 class Detector(ABC):
@@ -30,6 +60,8 @@ class Detector(ABC):
     ----------
     recipe : Recipe, optional
         Default: the paper's.
+    network : torch.nn.Module, optional
+        Yours, torchvision's or timm's, in place of the recipe's.
 
     Attributes
     ----------
@@ -42,18 +74,28 @@ class Detector(ABC):
     system: ClassVar[str]
     recipes: ClassVar[dict[str, Any]]
 
-    def __init__(self, recipe: Any = None) -> None:
+    def __init__(self, recipe: Any = None, *, network: Any = None) -> None:
         self.recipe: TrainingRecipe = self.recipes[self.system] if recipe is None else recipe
         expected = type(self.recipes[self.system])
         if not isinstance(self.recipe, expected):
             raise TypeError(f"recipe: got {type(recipe).__name__}, expected {expected.__name__}")
+        self.given = type(network).__name__ if network is not None else ""
         with torch.random.fork_rng():  # initial weights are the recipe's, whatever was drawn before
             torch.manual_seed(self.recipe.seed)
-            self.network = self.build()
+            self.network: nn.Module = self.build() if network is None else self.adopt(network)
 
     @abstractmethod
     def build(self) -> nn.Module:
         """Return the network that the recipe describes, with initial weights."""
+
+    @abstractmethod
+    def adopt(self, network: Any) -> nn.Module:
+        """Return a network that was given, once it is known to fit."""
+
+    @property
+    @abstractmethod
+    def input(self) -> PatchInput:
+        """What patches are like."""
 
     @abstractmethod
     def fit(self, data_set: SlideSet, out: str | Path, **options: Any) -> RunFolder:
@@ -63,37 +105,61 @@ class Detector(ABC):
         """
 
     @abstractmethod
-    def predict(self, pixels: Any) -> np.ndarray[Any, Any]:
-        """Return each patch's probability of tumour: uint8 (n, height, width, 3) in, float32 (n,) out."""
+    def predict(self, pixels: Any, *, moments: HsdMoments | None = None) -> np.ndarray[Any, Any]:
+        """Return each patch's probability of tumour: uint8 (n, *`PatchInput.shape`) in, float32 (n,) out.
+
+        ``moments``: the colours of the patches' slide, for detectors that normalise stains.
+        """
+
+    def to(self: Self, device: Any) -> Self:
+        """Move the network to a device, such as "cuda", where `predict` works then; return the detector."""
+        self.network.to(device)
+        return self
 
     def save(self, path: str | Path) -> None:
         """Write weights and recipe to one ``.safetensors`` file."""
         self.write(path, {})
 
     @classmethod
-    def load(cls: type[Self], path: str | Path) -> Self:
-        """Read what `save` wrote. Nothing in the file is executed; what does not fit is refused."""
-        return cls.read(path, frozenset())[0]
+    def load(cls: type[Self], path: str | Path, *, network: Any = None) -> Self:
+        """Read what `save` wrote. Nothing in the file is executed; what does not fit is refused.
+
+        ``network``: for the weights of one that was given, the same again.
+        """
+        return cls.read(path, frozenset(), network)[0]
 
     def write(self, path: str | Path, more: Mapping[str, str]) -> None:
         """Write a file with further texts, for those that override `save`."""
-        write_model(path, self.system, self.recipe.model_dump(mode="json"), self.network.state_dict(), more)
+        texts = {**more, _NETWORK: self.given} if self.given else more
+        recipe = self.recipe.model_dump(mode="json")
+        write_model(path, self.system, recipe, self.network.state_dict(), texts)
 
     @classmethod
-    def read(cls: type[Self], path: str | Path, known: AbstractSet[str]) -> tuple[Self, dict[str, str]]:
+    def read(
+        cls: type[Self], path: str | Path, known: AbstractSet[str], network: Any = None
+    ) -> tuple[Self, dict[str, str]]:
         """Read a file and the further texts in it; those that are not ``known`` are refused."""
         found = read_model(path)
         if found.system != cls.system:
             raise ValueError(f"{path}: holds the detector {found.system!r}, expected {cls.system!r}")
-        unknown = sorted(set(found.more) - known)
+        unknown = sorted(set(found.more) - known - {_NETWORK})
         if unknown:
             raise ValueError(f"{path}: got unknown metadata {', '.join(unknown[:5])}")
+        if (_NETWORK in found.more) != (network is not None):
+            whose = found.more.get(_NETWORK, "")
+            raise ValueError(
+                f"{path}: holds the weights of a network of your own, {whose}: pass it as network="
+                if whose
+                else f"{path}: holds the weights of the recipe's network, got another as network="
+            )
         try:
             recipe = type(cls.recipes[cls.system]).checked(found.recipe)
             # Weights to begin with are no part of a model that is trained, and may not be there any more.
             plain = recipe.model_copy(update={"weights": ""}) if hasattr(recipe, "weights") else recipe
             with torch.device("meta"):  # shapes alone: a recipe may claim a network of any size
-                own = {name: tuple(value.shape) for name, value in cls(plain).network.state_dict().items()}
+                made = cls(plain) if network is None else None
+            made = made or cls(plain, network=network)
+            own = {name: tuple(value.shape) for name, value in made.network.state_dict().items()}
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         theirs = {name: tuple(value.shape) for name, value in found.weights.items()}
@@ -103,7 +169,8 @@ class Detector(ABC):
                 f"{path}: {len(wrong)} tensors do not fit its recipe: {wrong[0]}: got "
                 f"{theirs.get(wrong[0], 'none')}, expected {own.get(wrong[0], 'none')}"
             )
-        made = cls(plain)
+        if network is None:
+            made = cls(plain)
         made.recipe = recipe
         made.network.load_state_dict(found.weights)
         return made, found.more

@@ -10,12 +10,13 @@ from torch import nn
 
 from fastwsi import data, kernels
 from fastwsi.augment import generator
-from fastwsi.detectors.base import Detector
+from fastwsi.detectors.base import Detector, PatchInput
 from fastwsi.detectors.buffers import Buffers
 from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
+from fastwsi.detectors.model_file import read_model
 from fastwsi.detectors.towers import Towers
 from fastwsi.engine import is_first_rank, train
-from fastwsi.nn import for_inference, inception_v3
+from fastwsi.nn import classifier_of, for_inference, inception_v3
 from fastwsi.stain import HsdNormalizer
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
     from fastwsi.data import PatchBatch, PatchDataset, SlideSet
     from fastwsi.engine import RunFolder
+    from fastwsi.kernels import HsdMoments
 
 _AT_ONCE = 32  # patches in a batch of inference
-_AUGMENTING, _VALIDATION = 1, 1  # beside the seed: other draws than the sampler's, and other patches
+_AUGMENTING = 1  # beside the seed: other draws than the sampler's
+_VALIDATION = 2017  # seed of patches that are validated on: the same for all seeds of training
 
 
 class Liu2017(Detector):
@@ -36,6 +39,9 @@ class Liu2017(Detector):
     ----------
     recipe : Liu2017Recipe, optional
         Default: the paper's 40X network. `recipes` has others, such as the small one.
+    network : torch.nn.Module, optional
+        Yours, torchvision's or timm's, with two outputs, in place of the recipe's Inception-V3; for several
+        resolutions a sequence of networks, whose classifiers are taken out.
 
     Examples
     --------
@@ -48,10 +54,11 @@ class Liu2017(Detector):
     recipes: ClassVar[dict[str, Any]] = RECIPES
     recipe: Liu2017Recipe
 
-    def __init__(self, recipe: Liu2017Recipe | None = None) -> None:
-        super().__init__(recipe)
+    def __init__(self, recipe: Liu2017Recipe | None = None, *, network: Any = None) -> None:
+        super().__init__(recipe, network=network)
         self.stain: HsdNormalizer | None = None  # the reference, where the recipe asks for one
         self._samples: dict[bool, PatchDataset | None] = {}
+        self._data: dict[str, Any] = {}
         self._ready: nn.Module | None = None
         self._buffers = Buffers()
 
@@ -63,6 +70,30 @@ class Liu2017(Detector):
             return inception_v3(width=recipe.width, num_classes=2, dropout=recipe.dropout, weights=weights)
         towers = [inception_v3(width=recipe.width, num_classes=2, weights=weights) for _ in recipe.mpp]
         return Towers(towers, 2, recipe.dropout)
+
+    def adopt(self, network: Any) -> nn.Module:
+        """Return a network that was given, once it is known to fit."""
+        towers = self.recipe.towers
+        given = [network] if isinstance(network, nn.Module) else list(network)
+        if len(given) != towers:
+            raise ValueError(f"network: got {len(given)}, expected {towers}, one for each resolution")
+        own = given[0] if towers == 1 else Towers(given, 2, self.recipe.dropout)
+        side = self.recipe.patch
+        shape = (1, 3, side, side) if towers == 1 else (1, towers, 3, side, side)
+        training = own.training
+        with torch.no_grad():
+            found = own.eval()(torch.zeros(shape, device=next(own.parameters()).device))
+        own.train(training)
+        if tuple(found.shape) != (1, 2):
+            raise ValueError(
+                f"network: got outputs of shape {tuple(found.shape)}, expected (1, 2): two logits"
+            )
+        return own
+
+    @property
+    def input(self) -> PatchInput:
+        """What patches are like."""
+        return PatchInput(self.recipe.patch, self.recipe.centre, self.recipe.mpp)
 
     def fit(
         self,
@@ -89,14 +120,24 @@ class Liu2017(Detector):
             raise ValueError(f"data: {data_set.name} has no slides of the split 'train'")
         if self.recipe.hsd:
             self.stain = data.stain_reference(records)
-        self._samples = {True: self._patches(records, self.recipe.seed, reading)}
+        self._samples = {True: self._patches(records, self.recipe.seed, reading), False: None}
         aside = data_set.of("validation").records
-        self._samples[False] = (
-            self._patches(aside, self.recipe.seed + _VALIDATION, reading) if aside else None
-        )
+        if aside and self.recipe.validate_every:
+            try:
+                self._samples[False] = self._patches(aside, _VALIDATION, reading)
+            except ValueError as error:
+                raise ValueError(f"validation: {error}") from None
+        self._data = {
+            "name": data_set.name,
+            "train": [record.name for record in records],
+            "validation": [record.name for record in aside],
+        }
         folder = train(self, out, system=self.system, **options)
         self._ready, self._buffers = None, Buffers()
         if is_first_rank():  # batch norms differ between ranks: one's are kept
+            best = folder.path / "best.safetensors"
+            if self.recipe.keep == "best" and best.exists():
+                self.network.load_state_dict(read_model(best).weights)
             self.save(folder.path / "model.safetensors")
         return folder
 
@@ -109,6 +150,10 @@ class Liu2017(Detector):
         )  # fmt: skip
 
     # What a training run asks for: see `fastwsi.engine.Task`.
+
+    def data(self) -> dict[str, Any]:
+        """Return names of slides by split."""
+        return self._data
 
     def samples(self, *, training: bool) -> PatchDataset | None:
         """Return patches with a margin for the jitter."""
@@ -144,17 +189,24 @@ class Liu2017(Detector):
 
     def classifier(self) -> Iterable[nn.Parameter]:
         """Return the last layer's weights."""
-        found: Iterable[nn.Parameter] = self.network.fc.parameters()  # type: ignore[union-attr]
-        return found
+        return classifier_of(self.network)[1].parameters()
 
-    def predict(self, pixels: Any) -> np.ndarray[Any, Any]:
+    def to(self, device: Any) -> Liu2017:
+        """Move the network to a device, such as "cuda", where `predict` works then; return the detector."""
+        self._ready = None
+        return super().to(device)
+
+    def predict(self, pixels: Any, *, moments: HsdMoments | None = None) -> np.ndarray[Any, Any]:
         """Return the probability of tumour of each patch.
 
         Parameters
         ----------
         pixels : uint8 array (n, patch, patch, 3)
-            Of several resolutions (n, resolutions, patch, patch, 3). With the recipe's ``hsd`` all are of
-            one slide.
+            Of several resolutions (n, resolutions, patch, patch, 3).
+        moments : HsdMoments, optional
+            With the recipe's ``hsd``: the colours of the slide that all patches are of, such as
+            `fastwsi.data.stain_moments` finds. They cannot be had from patches, of which some hold nothing
+            but tumour.
 
         Returns
         -------
@@ -162,14 +214,16 @@ class Liu2017(Detector):
             The mean over eight orientations, where the recipe says so.
         """
         images = np.asarray(pixels)
-        side, towers = self.recipe.patch, self.recipe.towers
-        shape = (side, side, 3) if towers == 1 else (towers, side, side, 3)
+        shape = self.input.shape
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise ValueError(
                 f"pixels: got {images.dtype} of shape {images.shape}, expected uint8 (n, *{shape})"
             )
-        if self.stain is not None and len(images):
-            images = self.stain.for_slide(kernels.hsd_moments(images))(images)
+        if self.recipe.hsd:
+            if self.stain is None or moments is None:
+                missing = "moments" if self.stain is not None else "stain"
+                raise ValueError(f"{missing}: got none, expected the slide's: its stain is to be normalised")
+            images = self.stain.for_slide(moments)(images)
         parts = [self._scored(images[i : i + _AT_ONCE]) for i in range(0, len(images), _AT_ONCE)]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
@@ -190,31 +244,18 @@ class Liu2017(Detector):
         self.write(path, {} if self.stain is None else {"stain": self.stain.to_json()})
 
     @classmethod
-    def load(cls, path: str | Path) -> Liu2017:
-        """Read what `save` wrote. Nothing in the file is executed; what does not fit is refused."""
-        made, more = cls.read(path, {"stain"})
+    def load(cls, path: str | Path, *, network: Any = None) -> Liu2017:
+        """Read what `save` wrote. Nothing in the file is executed; what does not fit is refused.
+
+        ``network``: for the weights of one that was given, the same again.
+        """
+        made, more = cls.read(path, {"stain"}, network)
         if made.recipe.hsd:
-            made.stain = HsdNormalizer.from_json(more.get("stain", ""))
+            try:
+                made.stain = HsdNormalizer.from_json(more.get("stain", ""))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
         return made
-
-
-class Ensemble:
-    """The mean of several detectors' probabilities.
-
-    Parameters
-    ----------
-    members : iterable of Detector
-        Which take the same patches.
-    """
-
-    def __init__(self, members: Iterable[Detector]) -> None:
-        self.members = tuple(members)
-        if not self.members:
-            raise ValueError("members: got none, expected one detector at least")
-
-    def predict(self, pixels: Any) -> np.ndarray[Any, Any]:
-        """Return the mean probability of each patch."""
-        return np.asarray(np.mean([each.predict(pixels) for each in self.members], axis=0, dtype=np.float32))
 
 
 def _scaled(images: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from fastwsi.detectors.base import Detector
+    from fastwsi.detectors.ensemble import Ensemble
 
 GROUP = "fastwsi.detectors"  # of entry points: name = "package.module:Class"
 
@@ -84,8 +86,26 @@ def detector(name: str) -> type[Detector]:
     return kind
 
 
-def load(path: str | Path) -> Detector:
-    """Load whatever detector a file holds."""
-    from fastwsi.detectors.model_file import read_model  # noqa: PLC0415  (imported where used)
+def load(path: str | Path | Sequence[str | Path], *, network: Any = None) -> Detector | Ensemble:
+    """Load whatever detector a file holds; of a run's folder what came out; of several an ensemble.
 
-    return detector(read_model(path).system).load(path)
+    Parameters
+    ----------
+    path : path, or sequence of paths
+        A ``.safetensors`` file; a folder of a training run, or of an ensemble's members; or several of them.
+    network : torch.nn.Module, optional
+        For the weights of one that was given, the same again.
+    """
+    from fastwsi.detectors.ensemble import Ensemble, member_files  # noqa: PLC0415  (imported where used)
+    from fastwsi.detectors.model_file import read_model  # noqa: PLC0415
+
+    if not isinstance(path, (str, Path)):
+        several: list[Any] = [load(each, network=network) for each in path]
+        return Ensemble(one for each in several for one in getattr(each, "members", (each,)))
+    path = Path(path)
+    if path.is_dir():
+        members, whole = member_files(path), path / "model.safetensors"
+        if not (whole.exists() or members):
+            raise FileNotFoundError(f"{path}: holds no model.safetensors, and no members of an ensemble")
+        return load(whole if whole.exists() else members, network=network)
+    return detector(read_model(path).system).load(path, network=network)

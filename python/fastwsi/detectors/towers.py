@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from fastwsi.nn import without_classifier
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ class Towers(nn.Module):
     Parameters
     ----------
     towers : sequence of modules
-        With ``embedding`` and ``num_features``, as this package's networks have them; finest first.
+        Of any kind, finest first; each one's classifier is taken out.
     num_classes : int
     dropout : float
         Before the classifier, in training.
@@ -33,14 +35,12 @@ class Towers(nn.Module):
     def __init__(self, towers: Sequence[nn.Module], num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.towers = nn.ModuleList(towers)
-        for tower in self.towers:
-            tower.fc = nn.Identity()  # the classifier is one for all
+        widths = [without_classifier(tower) for tower in self.towers]  # it is one for all
         self.dropout = nn.Dropout(dropout)
-        widths: list[int] = [tower.num_features for tower in towers]  # type: ignore[misc]
         self.fc = nn.Linear(sum(widths), num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits of images (batch, towers, 3, height, width)."""
-        features = [tower.embedding(images[:, i]) for i, tower in enumerate(self.towers)]  # type: ignore[operator]
+        features = [tower(images[:, i]) for i, tower in enumerate(self.towers)]
         logits: torch.Tensor = self.fc(self.dropout(torch.cat(features, 1)))
         return logits

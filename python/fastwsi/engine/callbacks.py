@@ -1,21 +1,16 @@
-"""What happens around training steps: checkpoints, random states, and a trunk that stays frozen at first."""
+"""What happens around training steps: random states, a trunk that stays frozen, averages."""
 
 from __future__ import annotations
 
 import random
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import distributed
 from typing_extensions import override
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 class RandomStates(pl.Callback):
@@ -67,69 +62,6 @@ class RandomStates(pl.Callback):
             torch.cuda.set_rng_state_all(own["cuda"])
 
 
-class Checkpoints(pl.Callback):
-    """Writes ``last.ckpt`` every so many minutes and at the end, ``best.ckpt`` at each better validation.
-
-    A file is written beside its place and moved there, so that a run which is killed leaves a whole one.
-    Nothing is written between the batches of one update, whose gradients no checkpoint holds.
-    """
-
-    def __init__(self, folder: Path, minutes: float, accumulate: int, validate_every: int) -> None:
-        self._folder, self._seconds, self._accumulate = folder, 60 * minutes, accumulate
-        self._validate_every = validate_every
-        self._written = time.monotonic()
-        self.best = float("-inf")
-
-    @override
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the best validation so far was."""
-        return {"best": self.best}
-
-    @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from it."""
-        self.best = state_dict["best"]
-
-    @override
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Write a checkpoint when it is time."""
-        due = time.monotonic() - self._written >= self._seconds
-        every = self._validate_every
-        if every > 1 and trainer.global_step % every == 0:
-            return  # a validation comes first, and may change the learning rate
-        if (batch_idx + 1) % self._accumulate == 0 and self._agreed(trainer, due):
-            self._write(trainer, LAST)
-            self._written = time.monotonic()
-
-    @override
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights that did best."""
-        area = trainer.callback_metrics.get("validation_auc")
-        if trainer.sanity_checking or area is None or not float(area) > self.best:
-            return
-        self.best = float(area)
-        self._write(trainer, BEST)
-
-    @override
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write what came out."""
-        self._write(trainer, LAST)
-
-    def _agreed(self, trainer: pl.Trainer, due: bool) -> bool:
-        """Let the first rank decide: all must write together."""
-        return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
-
-    def _write(self, trainer: pl.Trainer, name: str) -> None:
-        module: Any = trainer.lightning_module
-        module.settle()  # weights that a loss of nan has spoiled are not kept
-        temporary = self._folder / f".{name}.writing"
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(self._folder / name)
-
-
 class FrozenTrunk(pl.Callback):
     """Trains the classifier alone for a number of updates."""
 
@@ -160,3 +92,13 @@ class FrozenTrunk(pl.Callback):
     def _thaw(self, *, frozen: bool) -> None:
         for weight in self._frozen:
             weight.requires_grad_(not frozen)
+
+
+class Averaging(EMAWeightAveraging):
+    """Lightning's running mean of weights, kept where the network trains rather than on the CPU."""
+
+    @override
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Begin the mean on the network's device."""
+        pl_module.to(trainer.strategy.root_device)
+        super().setup(trainer, pl_module, stage)

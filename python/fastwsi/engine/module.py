@@ -33,14 +33,26 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(self, task: Task) -> None:
         super().__init__()
-        self.task, self.recipe = task, task.recipe
+        self._task, self.recipe = _Shared(task), task.recipe
         self.network = task.network
+        # Before anything looks at strides or at what takes gradients, as several ranks do.
+        if self.recipe.freeze_batch_norm:
+            freeze_batch_norm(self.network)
+        if self.recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.rate = task.recipe.learning_rate
         self.results: dict[str, float] = {}  # of the last validation
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self._faster = 1.0  # learning rates, than the checkpoint has them
+        self.searching = False  # for a learning rate: with some of them a loss is no number
         self._doubtful: tuple[torch.Tensor, PatchBatch, int] | None = None
         self._seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def task(self) -> Task:
+        """What is trained."""
+        return self._task.value
 
     @property
     def consumed(self) -> int:
@@ -51,28 +63,43 @@ class TrainingModule(pl.LightningModule):
         """Return logits."""
         if self.recipe.channels_last and pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        logits: torch.Tensor = self.network(pixels)
+        found = self.network(pixels)
+        # torchvision's Inception and GoogLeNet give an auxiliary head's logits, too, while they train.
+        logits: torch.Tensor = found[0] if isinstance(found, tuple) else found
         return logits
-
-    @override
-    def on_fit_start(self) -> None:
-        """Lay weights out as activations will be, and freeze what is to stay."""
-        if self.recipe.freeze_batch_norm:
-            freeze_batch_norm(self.network)
-        if self.recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of."""
         checkpoint["plateau"] = None if self._plateau is None else self._plateau.state_dict()
+        checkpoint["rates"] = {"asked": self.recipe.learning_rate, "found": self.rate}
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep it until there is an optimiser."""
+        """Keep it until there is an optimiser; take a run that had ended for one that goes on."""
+        if checkpoint["global_step"] < self.recipe.steps:
+            loops = checkpoint["loops"]["fit_loop"]
+            for progress in loops["epoch_progress"]["total"], loops["epoch_progress"]["current"]:
+                progress.update(processed=0, completed=0)
+            loops["epoch_loop.batch_progress"]["is_last_batch"] = False
+        self.rate = checkpoint["rates"]["found"]
+        self._faster = self.recipe.learning_rate / checkpoint["rates"]["asked"]
         self._plateau_state = checkpoint["plateau"]
         if self._plateau is not None and self._plateau_state is not None:
             self._plateau.load_state_dict(self._plateau_state)
+
+    @override
+    def on_train_start(self) -> None:
+        """Scale learning rates where the run goes on with another than it had."""
+        if self._faster == 1:
+            return
+        for group in self.trainer.optimizers[0].param_groups:
+            for name in {"lr", "initial_lr", "max_lr", "min_lr"} & group.keys():
+                group[name] = group[name] * self._faster
+        for each in self.trainer.lr_scheduler_configs:
+            rates: Any = each.scheduler
+            rates.base_lrs = [rate * self._faster for rate in rates.base_lrs]
+        self.rate, self._faster = self.rate * self._faster, 1.0
 
     @override
     def training_step(self, batch: PatchBatch, batch_idx: int) -> torch.Tensor:
@@ -84,6 +111,8 @@ class TrainingModule(pl.LightningModule):
 
     def _check(self, loss: torch.Tensor, batch: PatchBatch) -> None:
         """Stop at a loss that is no number; on a GPU a step later, so that nothing waits for it."""
+        if self.searching:
+            return
         if loss.device.type != "cpu":
             self.settle()
         self._doubtful = loss, batch, int(self.trainer.global_step)
@@ -114,7 +143,17 @@ class TrainingModule(pl.LightningModule):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        """Reckon what the validation comes to, over all ranks."""
+        """Lower the learning rate where it is time."""
+        results = self.conclude_validation()
+        if self._plateau is not None and f"validation_{self.recipe.plateau_watches}" in results:
+            self._plateau.step(results[f"validation_{self.recipe.plateau_watches}"])
+        for name, value in results.items():
+            self.log(name, value, logger=False, sync_dist=False, rank_zero_only=False)
+
+    def conclude_validation(self) -> dict[str, float]:
+        """Return what the validation comes to, over all ranks: reckoned by whoever asks first."""
+        if not self._seen:
+            return self.results
         scores, labels, losses = (torch.cat(each) for each in zip(*self._seen, strict=True))
         self._seen.clear()
         gathered: Any = self.all_gather((scores, labels, losses))
@@ -123,13 +162,10 @@ class TrainingModule(pl.LightningModule):
         area = roc_auc_score((labels > 0).cpu(), scores.double().cpu())
         self.results = {
             "validation_loss": float(losses.mean()),
-            "validation_auc": 0.5 if math.isnan(area) else area,
             "validation_accuracy": float(right.float().mean()),
+            **({} if math.isnan(area) else {"validation_auc": area}),  # of one class alone there is none
         }
-        if self._plateau is not None:
-            self._plateau.step(self.results["validation_auc"])
-        for name, value in self.results.items():
-            self.log(name, value, logger=False, sync_dist=False, rank_zero_only=False)
+        return self.results
 
     @override
     def configure_optimizers(self) -> Any:
@@ -169,3 +205,13 @@ class TrainingModule(pl.LightningModule):
     def _loader(self, samples: Any, order: Consecutive) -> DataLoader[Any]:
         pinned = self.device.type == "cuda"
         return patch_loader(samples, order, workers=self.recipe.workers, pin_memory=pinned)
+
+
+class _Shared:
+    """A task that copies of the module have in common: averages of weights need no second data set."""
+
+    def __init__(self, value: Task) -> None:
+        self.value = value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self

@@ -84,7 +84,10 @@ def plateau_of(
     if recipe.schedule != "plateau":
         return None
     return lr_scheduler.ReduceLROnPlateau(
-        optimiser, "max", factor=recipe.plateau_factor, patience=recipe.plateau_patience
+        optimiser,
+        "min" if recipe.plateau_watches == "loss" else "max",
+        factor=recipe.plateau_factor,
+        patience=recipe.plateau_patience,
     )
 
 

@@ -32,7 +32,8 @@ class Progress(pl.Callback):
         self._bar: Any = None
         self._task: Any = None
         self._logged = 0
-        self._losses: list[float] = []  # since the last row
+        self._losses: Any = 0.0  # summed where they are, since the last row
+        self._counted = 0
         self._shown: float | None = None
         self._before = 0.0  # seconds of earlier parts of the run
         self._began = self._looked = time.monotonic()
@@ -76,19 +77,18 @@ class Progress(pl.Callback):
         if not trainer.is_global_zero:
             return
         update, now = trainer.global_step, time.monotonic()
+        loss = outputs["loss"] * pl_module.recipe.accumulate
+        self._losses, self._counted = self._losses + loss, self._counted + 1
         due = update % self._every == 0 and update > self._logged
-        if due or now - self._looked >= _EVERY or pl_module.device.type == "cpu":
-            self._look(float(outputs["loss"]) * pl_module.recipe.accumulate)
+        # Each look waits for a GPU to have got so far.
+        if self._bar is not None and (now - self._looked >= _EVERY or loss.device.type == "cpu"):
+            shown = float(loss) if self._shown is None else self._shown
+            self._shown = _SMOOTHING * shown + (1 - _SMOOTHING) * float(loss)
             self._looked = now
-        if self._bar is not None and self._shown is not None:
             speed = f"{self._speed(trainer, pl_module):.0f} patches/s"
             self._bar.update(self._task, completed=update, loss=f"loss {self._shown:.4f}", speed=speed)
         if due:
             self._keep(trainer, pl_module)
-
-    def _look(self, loss: float) -> None:
-        self._losses.append(loss)
-        self._shown = loss if self._shown is None else _SMOOTHING * self._shown + (1 - _SMOOTHING) * loss
 
     @override
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -96,7 +96,7 @@ class Progress(pl.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         self._keep(trainer, pl_module, **pl_module.results)
-        if self._bar is not None:
+        if self._bar is not None and "validation_auc" in pl_module.results:
             self._bar.update(self._task, best=f"AUC {pl_module.results['validation_auc']:.4f}")
 
     @override
@@ -133,9 +133,9 @@ class Progress(pl.Callback):
             **results,
         }
         if not results:
-            row["loss"] = sum(self._losses) / len(self._losses)
+            row["loss"] = float(self._losses) / self._counted
             row["patches_per_second"] = round(self._speed(trainer, module), 1)
-            self._losses.clear()
+            self._losses, self._counted = 0.0, 0
             self._logged = update
             self._mark = update, time.monotonic()
         self._folder.log(row)

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
+import logging
 import math
-import os
-import platform
-import sys
-from importlib import metadata
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastwsi._files import write_atomically
-from fastwsi._native import build_info, get_num_threads
+from fastwsi.engine.environment import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from fastwsi.engine.training_recipe import TrainingRecipe
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "update", "examples", "seconds", "learning_rate", "loss", "patches_per_second",
     "validation_loss", "validation_auc", "validation_accuracy",
 )  # fmt: skip
 _FREE = {"workers", "checkpoint_minutes"}  # settings that change nothing of what comes out
-_PACKAGES = ("numpy", "torch", "lightning", "openslide-python", "openslide-bin", "tifffile", "imagecodecs")
+# Settings that a run may go on with otherwise, which is told.
+_MAY_CHANGE = {"steps", "learning_rate", "gradient_clip", "validate_every", "validation_patches"}
 
 
 class RunFolder:
     """The files of a training run.
 
-    ``recipe.json``: all settings. ``environment.json``: versions and machine. ``metrics.csv``: a row for
-    each few updates and each validation. ``curves.png``. ``last.ckpt``, ``best.ckpt``: to go on from.
-    ``tensorboard/``.
+    ``recipe.json``: all settings. ``data.json``: the slides. ``environment.json``: versions and machine, once
+    for each time the run was begun or gone on with. ``metrics.csv``: a row for each few updates and each
+    validation. ``curves.png``. ``last.ckpt``: to go on from. ``tensorboard/``. And the models:
+    ``best.safetensors`` as of the best validation, ``model.safetensors`` what came out.
 
     Parameters
     ----------
@@ -49,8 +54,31 @@ class RunFolder:
         path = self.path / "last.ckpt"
         return path if path.exists() else None
 
-    def begin(self, system: str, recipe: TrainingRecipe, *, resume: bool) -> None:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder; ValueError where one is in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                # Not flock, which workers would inherit, and keep for seconds after a run was killed.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                raise ValueError(f"{self.path}: another process is training in it") from None
+            yield
+
+    def begin(
+        self,
+        system: str,
+        recipe: TrainingRecipe,
+        *,
+        resume: bool,
+        data: Mapping[str, Any] | None = None,
+        ranks: int = 1,
+    ) -> None:
         """Write what is asked for; refuse a folder of another run.
+
+        What stopped before its first checkpoint begins anew. What goes on may have other `steps`, rates and
+        validations than before; not another network, other batches or other slides.
 
         Parameters
         ----------
@@ -59,23 +87,68 @@ class RunFolder:
         recipe : TrainingRecipe
         resume : bool
             Whether to go on in a folder in which there is a run already.
+        data : mapping, optional
+            What the slides are.
+        ranks : int
+            Processes that train together.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        if not resume and (self.last or (self.path / "model.safetensors").exists()):
+            raise ValueError(f"{self.path}: holds a run already; --resume goes on with it")
         asked = {"system": system, **recipe.model_dump(mode="json")}
-        known = self.path / "recipe.json"
-        if known.exists():
-            before = json.loads(known.read_text(encoding="utf-8"))
-            changed = sorted(key for key in {*before, *asked} - _FREE if before.get(key) != asked.get(key))
-            if not resume:
-                raise ValueError(f"{self.path}: holds a run already; --resume goes on with it")
-            if changed:
-                raise ValueError(
-                    f"{self.path}: holds a run with other settings: {', '.join(changed)}; another --out "
-                    "makes a new one"
-                )
+        start = {**environment(), "ranks": ranks, "changed": {}}
+        starts = []
+        if self.last is None:
+            (self.path / "metrics.csv").unlink(missing_ok=True)
         else:
-            write_atomically(known, json.dumps(asked, indent=2, sort_keys=True) + "\n")
-        write_atomically(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+            starts = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            start["changed"] = self._changes(asked)
+            self._check_slides(data or {})
+            self._check_machine(starts[-1], start)
+        for name, content in (
+            ("recipe.json", asked), ("data.json", dict(data or {})), ("environment.json", [*starts, start])
+        ):  # fmt: skip
+            text = json.dumps(content, indent=2, sort_keys=name == "recipe.json", ensure_ascii=False)
+            write_atomically(self.path / name, text + "\n")
+
+    def _changes(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings that are not as before, with both values; refuse those that may not change."""
+        before = json.loads((self.path / "recipe.json").read_text(encoding="utf-8"))
+        changed = sorted(key for key in {*before, *asked} - _FREE if before.get(key) != asked.get(key))
+        refused = [key for key in changed if key not in _MAY_CHANGE]
+        if refused:
+            raise ValueError(
+                f"{self.path}: holds a run with other settings: {', '.join(refused)}; another --out makes a "
+                "new one"
+            )
+        if "steps" in changed and asked.get("schedule") == "one_cycle":
+            raise ValueError(f"{self.path}: steps: a run's one cycle of learning rates cannot be stretched")
+        for key in changed:
+            logger.warning("%s: goes on with %s %s instead of %s", self.path, key, asked[key], before[key])
+        return {key: [before.get(key), asked.get(key)] for key in changed}
+
+    def _check_slides(self, data: Mapping[str, Any]) -> None:
+        before = json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+        for split in ("train", "validation"):
+            old, new = set(before.get(split, ())), set(data.get(split, ()))
+            if old != new:
+                some = ", ".join(sorted(old ^ new)[:3])
+                raise ValueError(
+                    f"{self.path}: holds a run on other slides: {split}: {len(old - new)} are gone and "
+                    f"{len(new - old)} are new ({some}); another --out makes a new one"
+                )
+
+    def _check_machine(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        if before["ranks"] != now["ranks"]:
+            raise ValueError(
+                f"{self.path}: holds a run of {before['ranks']} processes, got {now['ranks']}: on them hangs "
+                "what each update sees"
+            )
+        if before["threads"]["torch"] != now["threads"]["torch"]:
+            logger.warning(
+                "%s: torch had %d threads and has %d: weights will differ in their last bits",
+                self.path, before["threads"]["torch"], now["threads"]["torch"],
+            )  # fmt: skip
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row to the metrics."""
@@ -107,57 +180,6 @@ class RunFolder:
             if row["update"] <= update:
                 table.writerow({key: _number(value) for key, value in row.items()})
         write_atomically(self.path / "metrics.csv", text.getvalue())
-
-
-def environment() -> dict[str, Any]:
-    """Return versions and machine, as far as results may depend on them."""
-    import torch  # noqa: PLC0415  (imported where used)
-
-    info = build_info()
-    there = {str(each.metadata["Name"]).lower(): each.version for each in metadata.distributions()}
-    return {
-        "fastwsi": info.version,
-        "python": sys.version.split()[0],
-        "packages": {name: there[name] for name in _PACKAGES if name in there},
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "threads": {"fastwsi": get_num_threads(), "torch": torch.get_num_threads()},
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }
-
-
-def draw_curves(folder: RunFolder) -> Path | None:
-    """Draw loss and validation over updates to ``curves.png``; None where there is nothing to draw."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (imported where used)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    rows = folder.rows()
-    if not rows:
-        return None
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True)
-    for axes, names in (
-        (above, ("loss", "validation_loss")),
-        (below, ("validation_auc", "validation_accuracy")),
-    ):
-        for name in names:
-            points = [(row["update"], row[name]) for row in rows if name in row]
-            if points:
-                axes.plot(
-                    *zip(*points, strict=True),
-                    label=name.replace("_", " "),
-                    marker="." if len(points) < 99 else "",
-                )
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
-    above.set_ylabel("loss")
-    below.set_ylabel("validation")
-    below.set_xlabel("updates")
-    path = folder.path / "curves.png"
-    figure.savefig(path, dpi=120)
-    return path
 
 
 def _number(value: float) -> float | int:

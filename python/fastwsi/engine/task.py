@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     import torch
     from torch import nn
@@ -24,6 +25,12 @@ class Task(Protocol):
     @property
     def network(self) -> nn.Module:
         """What is trained: pixels in, logits (batch, classes) out."""
+
+    def data(self) -> dict[str, Any]:
+        """Return what stays while a run goes on: names of slides, by "train" and "validation"."""
+
+    def save(self, path: Path) -> None:
+        """Write the network as it is now to a model file."""
 
     def samples(self, *, training: bool) -> Any:
         """Return the dataset of training, or of validation; None where there is none to validate on."""

@@ -6,20 +6,22 @@ import importlib.util
 import logging
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 import torch.utils.deterministic
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.tuner.tuning import Tuner
 
-from fastwsi.engine.callbacks import Checkpoints, FrozenTrunk, RandomStates
+from fastwsi.engine.callbacks import Averaging, FrozenTrunk, RandomStates
+from fastwsi.engine.checkpoints import Best, Checkpoints
+from fastwsi.engine.curves import draw_curves
 from fastwsi.engine.module import TrainingError, TrainingModule
 from fastwsi.engine.progress import Progress
-from fastwsi.engine.run_folder import RunFolder, draw_curves
+from fastwsi.engine.rate_finder import find_rate
+from fastwsi.engine.run_folder import RunFolder
+from fastwsi.engine.stopping import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +62,8 @@ def train(
     """Train a task's network in place, and keep all there is to know of it in a folder.
 
     A run that was killed goes on from its last checkpoint with ``resume``; with the same threads and ranks
-    its weights become those of an undisturbed run, bit by bit, where the recipe is deterministic.
+    its weights become those of an undisturbed run, bit by bit, where the recipe is deterministic. Ctrl-C and
+    SIGTERM end it after an update, with a checkpoint; the second one at once.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def train(
         Go on where the folder's last checkpoint was; begin where there is none.
     devices, accelerator, nodes, strategy
         Lightning's: how many devices of which kind on how many machines, and how they work together. "auto":
-        all GPUs, or the CPU. A frozen trunk on several devices needs "ddp_find_unused_parameters_true".
+        all GPUs, or the CPU.
     progress : bool
         Show a bar.
     callbacks : sequence of lightning.pytorch.Callback
@@ -84,33 +87,70 @@ def train(
     RunFolder
     """
     folder, recipe = RunFolder(out), task.recipe
+    if recipe.validate_every and task.samples(training=False) is None and recipe.schedule == "plateau":
+        raise TrainingError("schedule: got plateau, which goes by validations, and there is no slide for any")
+    with _quiet(), _determined(), folder.locked() if is_first_rank() else nullcontext():
+        _run(task, folder, system, resume=resume, progress=progress, callbacks=callbacks, trained_by={
+            "devices": devices, "accelerator": accelerator, "num_nodes": nodes,
+            "strategy": _strategy(strategy, devices, nodes, recipe),
+        })  # fmt: skip
+    return folder
+
+
+def _run(
+    task: Task,
+    folder: RunFolder,
+    system: str,
+    *,
+    resume: bool,
+    progress: bool,
+    callbacks: Sequence[pl.Callback],
+    trained_by: dict[str, Any],
+) -> None:
+    recipe = task.recipe
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     module = TrainingModule(task)
     common: dict[str, Any] = {
-        "default_root_dir": folder.path, "devices": devices, "accelerator": accelerator, "num_nodes": nodes,
-        "strategy": strategy, "precision": _PRECISIONS[recipe.precision],
-        "deterministic": recipe.deterministic, "use_distributed_sampler": False,
-        "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
+        **trained_by, "default_root_dir": folder.path, "precision": _PRECISIONS[recipe.precision],
+        "gradient_clip_val": recipe.gradient_clip or None, "deterministic": recipe.deterministic,
+        "use_distributed_sampler": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False,
     }  # fmt: skip
-    with _quiet(), _determined():
-        trainer = pl.Trainer(
-            **common, max_epochs=1, max_steps=recipe.steps, accumulate_grad_batches=recipe.accumulate,
-            gradient_clip_val=recipe.gradient_clip or None, num_sanity_val_steps=0,
-            val_check_interval=recipe.validate_every * recipe.accumulate or None,
-            check_val_every_n_epoch=None if recipe.validate_every else 1,
-            limit_val_batches=1.0 if recipe.validate_every else 0, logger=_loggers(folder.path),
-            callbacks=[*_callbacks(folder, recipe, show=progress), *callbacks],
-        )  # fmt: skip
-        if trainer.is_global_zero:
-            folder.begin(system, recipe, resume=resume)
-        trainer.strategy.barrier()
-        last = folder.last if resume else None
-        if recipe.find_learning_rate and last is None:
-            _find_rate(pl.Trainer(**common, max_epochs=1, limit_val_batches=0, logger=False), module)
-        trainer.fit(module, ckpt_path=last)
+    last = folder.last if resume else None
+    trainer = pl.Trainer(
+        **common, max_epochs=1, max_steps=recipe.steps, accumulate_grad_batches=recipe.accumulate,
+        num_sanity_val_steps=0, val_check_interval=recipe.validate_every * recipe.accumulate or None,
+        check_val_every_n_epoch=None if recipe.validate_every else 1,
+        limit_val_batches=1.0 if recipe.validate_every else 0, logger=_loggers(folder.path, last),
+        callbacks=[*_callbacks(folder, recipe, show=progress), *callbacks],
+    )  # fmt: skip
     if trainer.is_global_zero:
-        draw_curves(folder)
-    return folder
+        folder.begin(system, recipe, resume=resume, data=task.data(), ranks=trainer.world_size)
+    trainer.strategy.barrier()
+    if recipe.find_learning_rate and last is None:
+        searching = pl.Trainer(**common, max_epochs=1, limit_val_batches=0, logger=False)
+        find_rate(searching, module, show=progress)
+    trainer.fit(module, ckpt_path=last)
+    if recipe.validate_every and trainer.strategy.broadcast(_not_validated(folder, recipe)):
+        trainer.validate(module, verbose=False)
+    if trainer.is_global_zero:
+        try:
+            draw_curves(folder)
+        except OSError as error:  # a full disk: the model is what matters
+            logger.warning("%s: no curves.png: %s", folder.path, error)
+
+
+def _strategy(asked: str, devices: int | str, nodes: int, recipe: TrainingRecipe) -> str:
+    """Return how ranks work together: a frozen trunk leaves weights unused, of which they must be told."""
+    count = torch.cuda.device_count() if devices in ("auto", "-1", -1) else int(devices)
+    if asked in ("auto", "ddp") and recipe.freeze_trunk and max(count, 1) * nodes > 1:
+        return "ddp_find_unused_parameters_true"
+    return asked
+
+
+def _not_validated(folder: RunFolder, recipe: TrainingRecipe) -> bool:
+    """Tell whether the last updates are still to be validated."""
+    return not any(row["update"] == recipe.steps and "validation_loss" in row for row in folder.rows())
 
 
 def is_first_rank() -> bool:
@@ -125,34 +165,25 @@ def is_first_rank() -> bool:
 
 
 def _callbacks(folder: RunFolder, recipe: TrainingRecipe, *, show: bool) -> list[pl.Callback]:
-    found: list[pl.Callback] = [RandomStates(), Progress(folder, show=show)]
+    stopping = Stopping()
+    found: list[pl.Callback] = [RandomStates(), Best(folder.path), Progress(folder, show=show), stopping]
     if recipe.freeze_trunk:
         found.append(FrozenTrunk(recipe.freeze_trunk))
     if recipe.weight_average == "ema":
-        found.append(EMAWeightAveraging(decay=recipe.average_decay))
+        found.append(Averaging(decay=recipe.average_decay))
     # Last: a checkpoint holds what the others have made of the batch.
-    found.append(
-        Checkpoints(folder.path, recipe.checkpoint_minutes, recipe.accumulate, recipe.validate_every)
-    )
+    found.append(Checkpoints(folder.path, recipe.checkpoint_minutes, recipe.validate_every, stopping))
     return found
 
 
-def _loggers(path: Path) -> list[Any]:
+def _loggers(path: Path, last: Path | None) -> list[Any]:
     """Return TensorBoard's logger where it is installed; the CSV file is ours."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
-    return [TensorBoardLogger(path, name="tensorboard", version="")]
-
-
-def _find_rate(trainer: pl.Trainer, module: TrainingModule) -> None:
-    """Try learning rates that rise from batch to batch, and take the one at which the loss falls fastest."""
-    found = Tuner(trainer).lr_find(module, attr_name="rate", update_attr=True)
-    rate = None if found is None else found.suggestion()
-    if rate is None:
-        raise TrainingError(
-            "no learning rate was found: the loss never fell, or there are too few steps; give learning_rate"
-        )
-    logger.info("learning rate found: %g", rate)
+    done = None if last is None else torch.load(last, weights_only=True, mmap=True)["global_step"]
+    # What was logged beyond the checkpoint is logged again.
+    purged = None if done is None else done + 1
+    return [TensorBoardLogger(path, name="tensorboard", version="", purge_step=purged)]
 
 
 @contextmanager

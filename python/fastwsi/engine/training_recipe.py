@@ -42,6 +42,7 @@ class TrainingRecipe(Recipe):
     plateau_patience: int = setting(
         2, "validations without a better one, of plateau", unit="validations", ge=0
     )
+    plateau_watches: Literal["auc", "accuracy", "loss"] = setting("auc", "of validations, by plateau")
 
     freeze_trunk: int = setting(
         0, "updates at the beginning that only the classifier sees", unit="updates", ge=0
@@ -50,8 +51,13 @@ class TrainingRecipe(Recipe):
     weight_average: Literal["none", "ema"] = setting("none", "keep a running mean of the weights, and use it")
     average_decay: float = setting(0.999, "of the running mean, at each update", gt=0, lt=1)
 
-    validate_every: int = setting(1000, "between validations; 0: none", unit="updates", ge=0)
+    validate_every: int = setting(
+        1000, "between validations, one at the end beside; 0: none", unit="updates", ge=0
+    )
     validation_patches: int = setting(2048, "in a validation", unit="patches", ge=1)
+    keep: Literal["last", "best"] = setting(
+        "last", "which weights the model has: the last, or those of the best validation"
+    )
     checkpoint_minutes: float = setting(10.0, "between checkpoints", unit="minutes", gt=0)
 
     precision: Annotated[Precision, pydantic.BeforeValidator(str)] = setting(
@@ -60,3 +66,10 @@ class TrainingRecipe(Recipe):
     channels_last: bool = setting(True, "keep activations channels last, which is faster")
     deterministic: bool = setting(True, "only operations that give the same bits again")
     workers: int = setting(2, "processes that read patches, on each device", unit="processes", ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _validated(self) -> TrainingRecipe:
+        if not self.validate_every and (self.schedule == "plateau" or self.keep == "best"):
+            asks = "schedule plateau" if self.schedule == "plateau" else "keep best"
+            raise ValueError(f"validate_every: got 0, expected 1 at least: {asks} goes by validations")
+        return self

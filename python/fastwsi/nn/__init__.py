@@ -6,6 +6,7 @@ Examples
 (128, 128)
 """
 
+from fastwsi.nn.classifiers import classifier_of, without_classifier
 from fastwsi.nn.dense_pool import DensePool2d, set_dense_alpha
 from fastwsi.nn.inception import InceptionV3, inception_v3
 from fastwsi.nn.inference import for_inference, freeze_batch_norm
@@ -35,6 +36,7 @@ __all__ = [
     "MobileNetV2",
     "ResNet",
     "VGG16Valid",
+    "classifier_of",
     "fold_normalisation",
     "for_inference",
     "freeze_batch_norm",
@@ -47,4 +49,5 @@ __all__ = [
     "set_dense_alpha",
     "split",
     "vgg16_valid",
+    "without_classifier",
 ]

@@ -1,0 +1,79 @@
+"""Several detectors as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastwsi.detectors.base import Detector, PatchInput
+    from fastwsi.kernels import HsdMoments
+
+
+_MEMBER = "member-"
+
+
+class Ensemble:
+    """The mean of several detectors' probabilities.
+
+    Parameters
+    ----------
+    members : iterable of Detector
+        Which take the same patches.
+
+    Examples
+    --------
+    >>> from fastwsi.detectors import Ensemble, Liu2017
+    >>> demo = Liu2017.recipes["liu2017-demo"]
+    >>> both = Ensemble(Liu2017(demo.changed({"seed": seed})) for seed in (0, 1))
+    >>> both.predict(np.full((1, 107, 107, 3), 240, np.uint8)).shape
+    (1,)
+    """
+
+    def __init__(self, members: Iterable[Detector]) -> None:
+        self.members = tuple(members)
+        if not self.members:
+            raise ValueError("members: got none, expected one detector at least")
+        for member in self.members:
+            if member.input != self.input:
+                raise ValueError(f"members: got {member.input} beside {self.input}, expected the same")
+
+    @property
+    def input(self) -> PatchInput:
+        """What patches are like."""
+        return self.members[0].input
+
+    def to(self, device: Any) -> Ensemble:
+        """Move all members to a device; return the ensemble."""
+        for member in self.members:
+            member.to(device)
+        return self
+
+    def predict(self, pixels: Any, *, moments: HsdMoments | None = None) -> np.ndarray[Any, Any]:
+        """Return the mean probability of each patch."""
+        found = [each.predict(pixels, moments=moments) for each in self.members]
+        return np.asarray(np.mean(found, axis=0, dtype=np.float32))
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder for each member, ``member-0`` and so on, as ``fastwsi train --members`` does."""
+        for number, member in enumerate(self.members):
+            own = member_folder(folder, number)
+            own.mkdir(parents=True, exist_ok=True)
+            member.save(own / "model.safetensors")
+
+
+def member_folder(folder: str | Path, number: int) -> Path:
+    """Return a member's folder in an ensemble's."""
+    return Path(folder) / f"{_MEMBER}{number}"
+
+
+def member_files(folder: str | Path) -> tuple[Path, ...]:
+    """Return the models of a folder's members, in the order of their numbers."""
+    found = {
+        path.parent.name[len(_MEMBER) :]: path for path in Path(folder).glob(f"{_MEMBER}*/model.safetensors")
+    }
+    return tuple(found[number] for number in sorted(filter(str.isdigit, found), key=int))
