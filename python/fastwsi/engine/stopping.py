@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ECHO = 1.0  # seconds in which a second signal is the first one's: to a process and to its group, say
 
 
 class TrainingStopped(TrainingError):  # noqa: N818  (nothing went wrong)
@@ -34,6 +37,8 @@ class Stopping(pl.Callback):
     def __init__(self) -> None:
         self.asked = 0  # the signal's number
         self._before: dict[int, Any] = {}
+        self._heard_at = 0.0
+        self._listener = os.getpid()
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -42,9 +47,14 @@ class Stopping(pl.Callback):
             self._before = {number: signal.signal(number, self._heard) for number in _SIGNALS}
 
     def _heard(self, number: int, _: FrameType | None) -> None:
-        if self.asked:
+        if os.getpid() != self._listener:
+            return  # a loader's worker: Ctrl-C reaches all of a terminal's processes
+        now = time.monotonic()
+        if self.asked and now - self._heard_at > _ECHO:
             raise KeyboardInterrupt
-        self.asked = number
+        if self.asked:
+            return
+        self.asked, self._heard_at = number, now
         logger.warning("stopping after this update; asked once more: at once")
 
     @override
