@@ -16,6 +16,7 @@ from fastwsi.slides.annotations import (
 from fastwsi.slides.errors import SlideError
 from fastwsi.slides.geometry import Level, Region
 from fastwsi.slides.grid import Patch, PatchGrid
+from fastwsi.slides.lattice import Lattice
 from fastwsi.slides.registry import backends
 from fastwsi.slides.rows import SlideRows
 from fastwsi.slides.slide import Slide, open_slide
@@ -35,6 +36,7 @@ __all__ = [
     "AnnotationWarning",
     "Annotations",
     "LabelMask",
+    "Lattice",
     "Level",
     "Patch",
     "PatchGrid",

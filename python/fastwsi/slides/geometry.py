@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,3 +87,14 @@ def pair_of(value: Any, name: str, least: int | None = None) -> Pair:
         return _numbers.whole(value[0], name, least), _numbers.whole(value[1], name, least)
     one = _numbers.whole(value, name, least)
     return one, one
+
+
+def pixels_in(exact: float) -> int:
+    """Return how many pixels a length takes; what rounding adds to a whole number counts for nothing.
+
+    Examples
+    --------
+    >>> pixels_in(3.2), pixels_in(3.0000001)
+    (4, 3)
+    """
+    return max(0, math.ceil(exact - 1e-6))

@@ -28,7 +28,7 @@ class Patch:
     Attributes
     ----------
     xy : (int, int)
-        Its left upper corner at level 0; may lie outside the slide.
+        Its left upper corner at level 0, rounded down; may lie outside the slide.
     cell : (int, int)
         (column, row) of the grid.
     """
@@ -41,7 +41,8 @@ class PatchGrid:
     """The patches of a slide: where they lie, which of them hold tissue, and their pixels.
 
     Cells lie side by side from (0, 0) on, ``stride`` pixels apart, and cover the whole slide; the middle
-    of each is the middle of a patch. `scale_to_level_0` is the scale of a heatmap of a value for each cell.
+    of each is the middle of a patch, to half a pixel. `scale_to_level_0` is the scale of a heatmap of a value
+    for each cell.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ class PatchGrid:
             raise TypeError(f"tissue: got {type(tissue).__name__}, expected a TissueMask; see tissue_mask")
         if least > 1:
             raise ValueError(f"min_tissue: got {min_tissue!r}, expected 0 to 1")
-        across, down = (1.0, 1.0) if mpp is None else slide.scale(mpp)
+        self.lattice = slide.lattice(mpp)
+        across, down = self.lattice.scale
         self.scale_to_level_0 = across * self.stride, down * self.stride
         width, height = slide.dimensions
         self.columns = max(1, math.ceil(width / self.scale_to_level_0[0] - 1e-9))
@@ -94,8 +96,8 @@ class PatchGrid:
             covered = tissue.fractions(cells * self.scale_to_level_0, self.scale_to_level_0)
             cells = cells[(covered > 0) & (covered >= least)]
         self.cells: Places = cells
-        margin = (self.size - self.stride) / 2 * np.array([across, down])
-        self.places: Places = np.floor(cells * self.scale_to_level_0 - margin).astype(np.int64)
+        # Whole pixels of the lattice, so that patches which overlap have their pixels in common.
+        self.places: Places = cells * self.stride - (self.size - self.stride + 1) // 2
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -103,14 +105,16 @@ class PatchGrid:
     def __getitem__(self, index: int) -> Patch:
         index = _numbers.whole(index, "index")
         (x, y), (column, row) = self.places[index].tolist(), self.cells[index].tolist()
-        return Patch((x, y), (column, row))
+        across, down = self.lattice.scale
+        return Patch((math.floor(x * across), math.floor(y * down)), (column, row))
 
     def __iter__(self) -> Iterator[Patch]:
         return (self[i] for i in range(len(self)))
 
     def read(self, index: int) -> Pixels:
         """Return the pixels of a patch: uint8, (size, size, 3)."""
-        return self.slide.read(self[index].xy, self.size, mpp=self.mpp)
+        x, y = self.places[_numbers.whole(index, "index")].tolist()
+        return self.lattice.read((x, y), self.size)
 
     def __repr__(self) -> str:
         mpp = "level 0" if self.mpp is None else f"{self.mpp:g} µm"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastwsi.slides.errors import SlideError, Unsuited
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fastwsi.slides.backend import Backend, Options
 
 
@@ -150,3 +150,14 @@ def _os_reason(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "may not be read: permission denied"
     return error.strerror or str(error)
+
+
+def located(source: Any) -> Any:
+    """Return where a slide is: a path, or a URL or an array as it is."""
+    if isinstance(source, str) and "://" in source:
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).expanduser()
+    if source is None or isinstance(source, bytes):
+        raise TypeError(f"source: got {type(source).__name__}, expected a path, a URL or an array")
+    return source

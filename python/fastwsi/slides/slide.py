@@ -18,7 +18,8 @@ from fastwsi.slides.array_backend import ArrayBackend
 from fastwsi.slides.backend import Colour, Options, Pixels, colour_of
 from fastwsi.slides.errors import SlideError
 from fastwsi.slides.forks import REOPENING
-from fastwsi.slides.geometry import Level, Pair, Region, Sampling, pair_of
+from fastwsi.slides.geometry import Level, Pair, Region, Sampling, pair_of, pixels_in
+from fastwsi.slides.lattice import Lattice
 from fastwsi.slides.rows import SlideRows
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def open_slide(
     size = 0 if cache == 0 else bytes_of(cache, "cache")
     options = Options(colour_of(fill), size, threads)
     known = None if mpp is None else resolution.given(mpp)
-    return Slide(_located(source), backend, options, known)
+    return Slide(registry.located(source), backend, options, known)
 
 
 class Slide:
@@ -228,10 +229,17 @@ class Slide:
         x, y = self.mpp_xy
         return wanted / x, wanted / y
 
+    def lattice(self, mpp: float | None = None) -> Lattice:
+        """Return the slide's pixels at a resolution, counted from (0, 0) on; default: level 0 as it is."""
+        if mpp is None:
+            return Lattice(self, self.dimensions, 0, 1.0, (1.0, 1.0))
+        level = self.level_for(mpp)
+        return Lattice(self, self.dimensions, level, self.levels[level].downsample, self.scale(mpp))
+
     def size_at(self, mpp: float) -> Pair:
         """Return the whole slide's (width, height) at a resolution, a part of a pixel counted as one."""
         across, down = self.scale(mpp)
-        return _pixels(self.dimensions[0] / across), _pixels(self.dimensions[1] / down)
+        return pixels_in(self.dimensions[0] / across), pixels_in(self.dimensions[1] / down)
 
     def level_for(self, mpp: float) -> int:
         """Return the level from which a resolution is read: the coarsest that is fine enough."""
@@ -382,19 +390,4 @@ class Slide:
         else:
             across = along = self.levels[0 if level is None else level].downsample
         width, height = self.dimensions
-        return _pixels((width - xy[0]) / across), _pixels((height - xy[1]) / along)
-
-
-def _pixels(exact: float) -> int:
-    """Return how many pixels a length takes; what rounding adds to a whole number counts for nothing."""
-    return max(0, math.ceil(exact - 1e-6))
-
-
-def _located(source: Any) -> Any:
-    if isinstance(source, str) and "://" in source:
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        return Path(source).expanduser()
-    if source is None or isinstance(source, bytes):
-        raise TypeError(f"source: got {type(source).__name__}, expected a path, a URL or an array")
-    return source
+        return pixels_in((width - xy[0]) / across), pixels_in((height - xy[1]) / along)
