@@ -105,9 +105,9 @@ def test_trained_saved_and_loaded(kind, slides, tmp_path):
     with torch.no_grad():
         inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
         wanted = own.eval()(inputs).softmax(1)[:, 1].numpy()
-    np.testing.assert_allclose(made.predict(pixels), wanted, atol=1e-5)
+    np.testing.assert_allclose(made.score(pixels), wanted, atol=1e-5)
     path = tmp_path / "model.safetensors"
-    np.testing.assert_array_equal(load(path, network=kind()).predict(pixels), made.predict(pixels))
+    np.testing.assert_array_equal(load(path, network=kind()).score(pixels), made.score(pixels))
     with pytest.raises(
         ValueError, match=f"weights of a network of your own, {kind.__name__}: pass it as net"
     ):
@@ -136,7 +136,7 @@ def test_towers_of_several_resolutions(kind, slides, tmp_path):
     made.fit(slides, tmp_path, **CPU)
     again = load(tmp_path, network=[kind(1000), kind()])
     pixels = patches(2, 2)
-    np.testing.assert_array_equal(again.predict(pixels), made.predict(pixels))
+    np.testing.assert_array_equal(again.score(pixels), made.score(pixels))
 
 
 def test_wrong_networks():
@@ -161,7 +161,7 @@ def test_an_ensemble_on_disk(tmp_path):
     both.save(tmp_path)
     again = load(tmp_path)
     pixels = patches(2)
-    np.testing.assert_array_equal(again.predict(pixels), both.predict(pixels))
+    np.testing.assert_array_equal(again.score(pixels), both.score(pixels))
     assert [member.recipe.seed for member in again.members] == list(range(11))
     few = load([tmp_path / "member-3", tmp_path / "member-4" / "model.safetensors"])
     assert [member.recipe.seed for member in few.members] == [3, 4]

@@ -101,22 +101,22 @@ class TestPredict:
         with torch.no_grad():
             inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
             wanted = made.network.eval()(inputs).softmax(1)[:, 1].numpy()
-        np.testing.assert_allclose(made.predict(pixels), wanted, atol=1e-5)
-        assert made.predict(pixels[:0]).shape == (0,)
+        np.testing.assert_allclose(made.score(pixels), wanted, atol=1e-5)
+        assert made.score(pixels[:0]).shape == (0,)
 
     def test_is_the_mean_over_eight_orientations(self):
         plain = Liu2017(TINY)
         mean = Liu2017(TINY.changed({"predict_orientations": True}))
         pixels = patches(3)
-        each = [plain.predict(kernels.orient(pixels, k)) for k in range(8)]
-        np.testing.assert_allclose(mean.predict(pixels), np.mean(each, 0), atol=1e-6)
-        np.testing.assert_allclose(mean.predict(kernels.orient(pixels, 3)), mean.predict(pixels), atol=1e-5)
+        each = [plain.score(kernels.orient(pixels, k)) for k in range(8)]
+        np.testing.assert_allclose(mean.score(pixels), np.mean(each, 0), atol=1e-6)
+        np.testing.assert_allclose(mean.score(kernels.orient(pixels, 3)), mean.score(pixels), atol=1e-5)
 
     def test_ensembles(self):
         members = [Liu2017(TINY.changed({"seed": seed})) for seed in (1, 2)]
         pixels = patches(3)
-        wanted = (members[0].predict(pixels) + members[1].predict(pixels)) / 2
-        np.testing.assert_allclose(Ensemble(members).predict(pixels), wanted, atol=1e-7)
+        wanted = (members[0].score(pixels) + members[1].score(pixels)) / 2
+        np.testing.assert_allclose(Ensemble(members).score(pixels), wanted, atol=1e-7)
         with pytest.raises(ValueError, match="members: got none"):
             Ensemble([])
 
@@ -124,9 +124,9 @@ class TestPredict:
         with pytest.raises(
             ValueError, match=r"pixels: got uint8 of shape \(1, 80, 80, 3\), expected uint8 \(n, \*\(75"
         ):
-            Liu2017(TINY).predict(np.zeros((1, 80, 80, 3), np.uint8))
+            Liu2017(TINY).score(np.zeros((1, 80, 80, 3), np.uint8))
         with pytest.raises(ValueError, match="pixels: got float64"):
-            Liu2017(TINY).predict(patches(1) / 255)
+            Liu2017(TINY).score(patches(1) / 255)
 
 
 class TestBatches:
@@ -173,10 +173,10 @@ class TestFit:
         assert len(seen) == 4
         again = Liu2017.load(tmp_path / "run" / "model.safetensors")
         pixels = patches(2)
-        np.testing.assert_array_equal(again.predict(pixels), made.predict(pixels))
+        np.testing.assert_array_equal(again.score(pixels), made.score(pixels))
         other = Liu2017(TINY)
         other.fit(slides, tmp_path / "other", **CPU)
-        np.testing.assert_array_equal(other.predict(pixels), made.predict(pixels))
+        np.testing.assert_array_equal(other.score(pixels), made.score(pixels))
         assert RunFolder(tmp_path / "run").last is not None
 
     def test_several_resolutions_about_one_middle(self, slides, tmp_path):
@@ -191,7 +191,7 @@ class TestFit:
         middle = sample.pixels[1][20:59, 20:59].astype(float)
         assert np.corrcoef(fine.ravel(), middle.ravel())[0, 1] > 0.9
         again = Liu2017.load(tmp_path / "model.safetensors")
-        assert again.predict(patches(2, recipe)).shape == (2,)
+        assert again.score(patches(2, recipe)).shape == (2,)
 
     def test_stains_normalised(self, slides, tmp_path):
         recipe = TINY.changed({"hsd": True, "steps": 1, "validate_every": 0})
@@ -202,15 +202,11 @@ class TestFit:
         assert again.stain == made.stain
         # A slide in other colours comes out alike.
         pixels = made.samples(training=True)[0].pixels[2:-2, 2:-2][None]
-        moments = data.stain_moments(slides.records[0])
-        found = again.predict(pixels, moments=moments)
-        np.testing.assert_allclose(found, made.predict(pixels, moments=moments), atol=1e-6)
-        normalised = made.stain.for_slide(moments)(pixels)
-        plain = Liu2017(TINY)
-        plain.network.load_state_dict(made.network.state_dict())
-        np.testing.assert_allclose(found, plain.predict(normalised), atol=1e-6)
-        with pytest.raises(ValueError, match="moments: got none, expected the slide's"):
-            again.predict(pixels)
+        with slides.records[0].open() as slide:
+            normalised = again.colours(slide)(pixels)
+            assert Liu2017(TINY).colours(slide) is None
+        np.testing.assert_array_equal(normalised, data.stain_of(slides.records[0], made.stain)(pixels))
+        assert (normalised != pixels).any()
 
     def test_the_best_of_all_validations(self, slides, tmp_path):
         made = Liu2017(TINY.changed({"validate_every": 1, "keep": "best", "learning_rate": 0.5}))
@@ -219,8 +215,8 @@ class TestFit:
         assert [row["update"] for row in rows] == [1, 2, 3, 4]
         best, out = (load(tmp_path / name) for name in ("best.safetensors", "model.safetensors"))
         pixels = patches(4)
-        np.testing.assert_array_equal(out.predict(pixels), best.predict(pixels))
-        np.testing.assert_array_equal(out.predict(pixels), load(tmp_path).predict(pixels))
+        np.testing.assert_array_equal(out.score(pixels), best.score(pixels))
+        np.testing.assert_array_equal(out.score(pixels), load(tmp_path).score(pixels))
 
     def test_validation_without_a_class(self, slides, tmp_path):
         normal = [replace(each, split="validation") for each in slides.records if each.label == "normal"]

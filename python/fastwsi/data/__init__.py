@@ -1,6 +1,6 @@
 """From slides on disk to batches: data sets, maps of classes, samplers, patches."""
 
-from fastwsi.data.balanced import balanced_patches, stain_moments, stain_reference, stains_of
+from fastwsi.data.balanced import balanced_patches, stain_moments, stain_of, stain_reference, stains_of
 from fastwsi.data.batches import Consecutive, PatchBatch, collate, patch_loader
 from fastwsi.data.camelyon16 import camelyon16
 from fastwsi.data.camelyon17 import camelyon17, holds_stages, patient_stages, read_stages
@@ -52,6 +52,7 @@ __all__ = [
     "slide_size",
     "slide_table",
     "stain_moments",
+    "stain_of",
     "stain_reference",
     "stains_of",
 ]

@@ -11,7 +11,7 @@ from fastwsi.data.patches import PatchDataset
 from fastwsi.data.sampling import BalancedPatchSampler
 from fastwsi.kernels import HsdMoments, hsd_moments
 from fastwsi.kernels.hsd_statistics import median_moments
-from fastwsi.slides import PatchGrid, tissue_mask
+from fastwsi.slides import PatchGrid, Slide, tissue_mask
 from fastwsi.stain import HsdNormalizer
 
 if TYPE_CHECKING:
@@ -54,13 +54,21 @@ def balanced_patches(
     return PatchDataset(records, BalancedPatchSampler(maps, seed=seed), **options)
 
 
-def stain_moments(record: SlideRecord, *, seed: int = 0) -> HsdMoments:
+def stain_moments(slide: Slide | SlideRecord, *, seed: int = 0) -> HsdMoments:
     """Return the colours of a slide's tissue, of a few tiles that the seed draws; empty without tissue."""
-    with record.open(threads=1) as slide:
-        grid = PatchGrid(slide, _STAIN_SIDE, mpp=_STAIN_MPP, tissue=tissue_mask(slide))
-        chosen = np.random.default_rng(seed).permutation(len(grid))[:_STAIN_TILES]
-        tiles = (hsd_moments(grid.read(int(i))) for i in sorted(chosen))
-        return sum(tiles, HsdMoments.empty())
+    if not isinstance(slide, Slide):
+        with slide.open(threads=1) as opened:
+            return stain_moments(opened, seed=seed)
+    grid = PatchGrid(slide, _STAIN_SIDE, mpp=_STAIN_MPP, tissue=tissue_mask(slide))
+    chosen = np.random.default_rng(seed).permutation(len(grid))[:_STAIN_TILES]
+    tiles = (hsd_moments(grid.read(int(i))) for i in sorted(chosen))
+    return sum(tiles, HsdMoments.empty())
+
+
+def stain_of(slide: Slide | SlideRecord, reference: HsdNormalizer) -> HsdNormalizer:
+    """Return what takes a slide's colours to the reference's; one without tissue stays as it is."""
+    moments = stain_moments(slide)
+    return reference.for_slide(moments if moments.count else reference.reference)
 
 
 def stain_reference(records: Sequence[SlideRecord]) -> HsdNormalizer:
@@ -73,8 +81,4 @@ def stain_reference(records: Sequence[SlideRecord]) -> HsdNormalizer:
 
 def stains_of(records: Sequence[SlideRecord], reference: HsdNormalizer) -> dict[str, HsdNormalizer]:
     """Return by slides' names what takes their colours to the reference's; those without tissue stay."""
-    found = {}
-    for record in records:
-        moments = stain_moments(record)
-        found[record.name] = reference.for_slide(moments if moments.count else reference.reference)
-    return found
+    return {record.name: stain_of(record, reference) for record in records}

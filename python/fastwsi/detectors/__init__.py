@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fastwsi.detectors.registry import Row, detector, load, rows
 
 if TYPE_CHECKING:
-    from fastwsi.detectors.base import Detector, PatchInput
+    from fastwsi.detectors.base import Detector
     from fastwsi.detectors.ensemble import Ensemble
     from fastwsi.detectors.liu2017 import Liu2017
     from fastwsi.detectors.liu2017_recipe import Liu2017Recipe
@@ -17,7 +17,6 @@ _NAMES = {
     "Ensemble": "ensemble",
     "Liu2017": "liu2017",
     "Liu2017Recipe": "liu2017_recipe",
-    "PatchInput": "base",
 }
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "Ensemble",
     "Liu2017",
     "Liu2017Recipe",
-    "PatchInput",
     "Row",
     "detector",
     "list",

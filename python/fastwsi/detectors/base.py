@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
 from fastwsi.detectors.model_file import read_model, write_model
+from fastwsi.detectors.scoring import score_in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     import numpy as np
     from torch import nn
 
     from fastwsi.data import SlideSet
-    from fastwsi.engine import RunFolder, TrainingRecipe
-    from fastwsi.kernels import HsdMoments
+    from fastwsi.engine import PatchInput, RunFolder, TrainingRecipe
+    from fastwsi.slides import Slide
 
 Self = TypeVar("Self", bound="Detector")
 
 
 _NETWORK = "network"  # in a file: whose weights it has, if not those of the recipe's network
-
-
-@dataclass(frozen=True)
-class PatchInput:
-    """What a detector looks at.
-
-    Attributes
-    ----------
-    size : int
-        Side of a patch in pixels.
-    centre : int
-        Side of the middle that the score is of.
-    mpp : tuple of float
-        Resolutions about one middle, in micrometres per pixel, finest first; empty: level 0.
-    """
-
-    size: int
-    centre: int
-    mpp: tuple[float, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one patch: (size, size, 3), or (resolutions, size, size, 3)."""
-        side = (self.size, self.size, 3)
-        return (len(self.mpp), *side) if len(self.mpp) > 1 else side
 
 
 class Detector(ABC):
@@ -105,14 +80,41 @@ class Detector(ABC):
         """
 
     @abstractmethod
-    def predict(self, pixels: Any, *, moments: HsdMoments | None = None) -> np.ndarray[Any, Any]:
-        """Return each patch's probability of tumour: uint8 (n, *`PatchInput.shape`) in, float32 (n,) out.
+    def scorer(
+        self, device: torch.device, *, precision: str = "32", orientations: bool | None = None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what takes patches, uint8 (n, *`PatchInput.shape`) on the device, to n probabilities.
 
-        ``moments``: the colours of the patches' slide, for detectors that normalise stains.
+        Parameters
+        ----------
+        device : torch.device
+        precision : str
+            "32", "bf16" or "16", of activations.
+        orientations : bool, optional
+            Whether to take the mean over eight. Default: as the recipe has it.
         """
 
+    def colours(self, slide: Slide) -> Callable[[Any], Any] | None:
+        """Return what normalises a slide's stain, if the detector does that."""
+        del slide  # this one does not
+        return None
+
+    def score(self, pixels: Any) -> np.ndarray[Any, Any]:
+        """Return the probability of tumour of each patch, on the device that the network is on.
+
+        Parameters
+        ----------
+        pixels : uint8 array, shape (n, *`PatchInput.shape`)
+            Of detectors that normalise stains, with `colours` applied.
+
+        Returns
+        -------
+        float32 array, shape (n,)
+        """
+        return score_in_batches(self, pixels, next(self.network.parameters()).device)
+
     def to(self: Self, device: Any) -> Self:
-        """Move the network to a device, such as "cuda", where `predict` works then; return the detector."""
+        """Move the network to a device, such as "cuda", where `score` works then; return the detector."""
         self.network.to(device)
         return self
 

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from fastwsi.detectors.scoring import score_in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from fastwsi.detectors.base import Detector, PatchInput
-    from fastwsi.kernels import HsdMoments
+    from fastwsi.detectors.base import Detector
+    from fastwsi.engine import PatchInput
+    from fastwsi.slides import Slide
 
 
 _MEMBER = "member-"
@@ -30,7 +34,7 @@ class Ensemble:
     >>> from fastwsi.detectors import Ensemble, Liu2017
     >>> demo = Liu2017.recipes["liu2017-demo"]
     >>> both = Ensemble(Liu2017(demo.changed({"seed": seed})) for seed in (0, 1))
-    >>> both.predict(np.full((1, 107, 107, 3), 240, np.uint8)).shape
+    >>> both.score(np.full((1, 107, 107, 3), 240, np.uint8)).shape
     (1,)
     """
 
@@ -41,6 +45,8 @@ class Ensemble:
         for member in self.members:
             if member.input != self.input:
                 raise ValueError(f"members: got {member.input} beside {self.input}, expected the same")
+            if getattr(member, "stain", None) != getattr(self.members[0], "stain", None):
+                raise ValueError("members: got several references of stain, expected one for all")
 
     @property
     def input(self) -> PatchInput:
@@ -53,10 +59,20 @@ class Ensemble:
             member.to(device)
         return self
 
-    def predict(self, pixels: Any, *, moments: HsdMoments | None = None) -> np.ndarray[Any, Any]:
-        """Return the mean probability of each patch."""
-        found = [each.predict(pixels, moments=moments) for each in self.members]
-        return np.asarray(np.mean(found, axis=0, dtype=np.float32))
+    def scorer(
+        self, device: torch.device, *, precision: str = "32", orientations: bool | None = None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what takes patches to mean probabilities, each patch moved to the device once."""
+        own = [each.scorer(device, precision=precision, orientations=orientations) for each in self.members]
+        return lambda pixels: torch.stack([score(pixels) for score in own]).mean(0)
+
+    def colours(self, slide: Slide) -> Callable[[Any], Any] | None:
+        """Return what normalises a slide's stain, the same for all members."""
+        return self.members[0].colours(slide)
+
+    def score(self, pixels: Any) -> np.ndarray[Any, Any]:
+        """Return the mean probability of each patch: uint8 (n, *`PatchInput.shape`) in, float32 (n,) out."""
+        return score_in_batches(self, pixels, next(self.members[0].network.parameters()).device)
 
     def save(self, folder: str | Path) -> None:
         """Write a folder for each member, ``member-0`` and so on, as ``fastwsi train --members`` does."""

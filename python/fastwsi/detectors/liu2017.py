@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
-from fastwsi import data, kernels
+from fastwsi import data
 from fastwsi.augment import generator
-from fastwsi.detectors.base import Detector, PatchInput
+from fastwsi.detectors.base import Detector
 from fastwsi.detectors.buffers import Buffers
 from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
 from fastwsi.detectors.model_file import read_model
+from fastwsi.detectors.scoring import PatchScorer
 from fastwsi.detectors.towers import Towers
-from fastwsi.engine import is_first_rank, train
+from fastwsi.engine import PatchInput, is_first_rank, train
 from fastwsi.nn import classifier_of, for_inference, inception_v3
 from fastwsi.stain import HsdNormalizer
 
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from fastwsi.data import PatchBatch, PatchDataset, SlideSet
     from fastwsi.engine import RunFolder
-    from fastwsi.kernels import HsdMoments
+    from fastwsi.slides import Slide
 
-_AT_ONCE = 32  # patches in a batch of inference
 _AUGMENTING = 1  # beside the seed: other draws than the sampler's
 _VALIDATION = 2017  # seed of patches that are validated on: the same for all seeds of training
 
@@ -59,8 +58,9 @@ class Liu2017(Detector):
         self.stain: HsdNormalizer | None = None  # the reference, where the recipe asks for one
         self._samples: dict[bool, PatchDataset | None] = {}
         self._data: dict[str, Any] = {}
-        self._ready: nn.Module | None = None
         self._buffers = Buffers()
+        self._ready: nn.Module = self.network
+        self._ready_for: Any = None
 
     def build(self) -> nn.Module:
         """Return Inception-V3, or one for each resolution with a common classifier."""
@@ -133,7 +133,7 @@ class Liu2017(Detector):
             "validation": [record.name for record in aside],
         }
         folder = train(self, out, system=self.system, **options)
-        self._ready, self._buffers = None, Buffers()
+        self._buffers = Buffers()
         if is_first_rank():  # batch norms differ between ranks: one's are kept
             best = folder.path / "best.safetensors"
             if self.recipe.keep == "best" and best.exists():
@@ -191,53 +191,34 @@ class Liu2017(Detector):
         """Return the last layer's weights."""
         return classifier_of(self.network)[1].parameters()
 
-    def to(self, device: Any) -> Liu2017:
-        """Move the network to a device, such as "cuda", where `predict` works then; return the detector."""
-        self._ready = None
-        return super().to(device)
-
-    def predict(self, pixels: Any, *, moments: HsdMoments | None = None) -> np.ndarray[Any, Any]:
-        """Return the probability of tumour of each patch.
+    def scorer(
+        self, device: torch.device, *, precision: str = "32", orientations: bool | None = None
+    ) -> PatchScorer:
+        """Return what takes patches, uint8 on the device, to probabilities of tumour.
 
         Parameters
         ----------
-        pixels : uint8 array (n, patch, patch, 3)
-            Of several resolutions (n, resolutions, patch, patch, 3).
-        moments : HsdMoments, optional
-            With the recipe's ``hsd``: the colours of the slide that all patches are of, such as
-            `fastwsi.data.stain_moments` finds. They cannot be had from patches, of which some hold nothing
-            but tumour.
-
-        Returns
-        -------
-        float32 array, shape (n,)
-            The mean over eight orientations, where the recipe says so.
+        device : torch.device
+        precision : str
+            "32", "bf16" or "16", of activations.
+        orientations : bool, optional
+            Whether to take the mean over eight. Default: as the recipe has it.
         """
-        images = np.asarray(pixels)
-        shape = self.input.shape
-        if images.dtype != np.uint8 or images.shape[1:] != shape:
-            raise ValueError(
-                f"pixels: got {images.dtype} of shape {images.shape}, expected uint8 (n, *{shape})"
-            )
-        if self.recipe.hsd:
-            if self.stain is None or moments is None:
-                missing = "moments" if self.stain is not None else "stain"
-                raise ValueError(f"{missing}: got none, expected the slide's: its stain is to be normalised")
-            images = self.stain.for_slide(moments)(images)
-        parts = [self._scored(images[i : i + _AT_ONCE]) for i in range(0, len(images), _AT_ONCE)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        turned = self.recipe.predict_orientations if orientations is None else orientations
+        # Made ready once for weights as they are; torch counts changes in place.
+        weights = tuple(
+            (id(each), each._version) for each in self.network.state_dict(keep_vars=True).values()
+        )
+        if (device, weights) != self._ready_for:
+            self._ready = for_inference(self.network).to(device)
+            self._ready_for = device, weights
+        return PatchScorer(self._ready, self.scores, precision, orientations=turned)
 
-    def _scored(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if self._ready is None:
-            self._ready = for_inference(self.network)
-        device = next(self._ready.parameters()).device
-        turns = range(8) if self.recipe.predict_orientations else (0,)
-        found = []
-        with torch.inference_mode():
-            for k in turns:
-                turned = torch.from_numpy(np.ascontiguousarray(kernels.orient(images, k))).to(device)
-                found.append(self.scores(self._ready(_scaled(turned))).float().cpu().numpy())
-        return np.asarray(np.mean(found, axis=0, dtype=np.float32))
+    def colours(self, slide: Slide) -> HsdNormalizer | None:
+        """Return what takes a slide's stain to the reference's, with the recipe's ``hsd``."""
+        if self.stain is None:
+            return None
+        return data.stain_of(slide, self.stain)
 
     def save(self, path: str | Path) -> None:
         """Write weights, recipe and, where there is one, the stain's reference to one file."""
@@ -256,8 +237,3 @@ class Liu2017(Detector):
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
         return made
-
-
-def _scaled(images: torch.Tensor) -> torch.Tensor:
-    """Return images (…, height, width, 3) as (…, 3, height, width) on [-1, 1], channels last in memory."""
-    return (images.float() / 127.5 - 1).movedim(-1, -3)

@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from fastwsi.engine.evaluating import Evaluation, evaluate
     from fastwsi.engine.module import TrainingError
     from fastwsi.engine.optimisers import TensorFlowRMSProp
+    from fastwsi.engine.patch_input import PatchInput
     from fastwsi.engine.recipe import Recipe, setting
     from fastwsi.engine.run_folder import RunFolder
+    from fastwsi.engine.scanning.scan import PatchModel, Scan, scan
     from fastwsi.engine.staging import evaluate_stages
     from fastwsi.engine.task import Task
     from fastwsi.engine.training import is_first_rank, train
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 # Imported when first used: Lightning takes seconds, and evaluation does without it.
 _NAMES = {
     "Evaluation": "evaluating",
+    "PatchInput": "patch_input",
+    "PatchModel": "scanning.scan",
     "Recipe": "recipe",
     "RunFolder": "run_folder",
+    "Scan": "scanning.scan",
     "Task": "task",
     "TensorFlowRMSProp": "optimisers",
     "TrainingError": "module",
@@ -26,14 +31,18 @@ _NAMES = {
     "evaluate": "evaluating",
     "evaluate_stages": "staging",
     "is_first_rank": "training",
+    "scan": "scanning.scan",
     "setting": "recipe",
     "train": "training",
 }
 
 __all__ = [
     "Evaluation",
+    "PatchInput",
+    "PatchModel",
     "Recipe",
     "RunFolder",
+    "Scan",
     "Task",
     "TensorFlowRMSProp",
     "TrainingError",
@@ -41,6 +50,7 @@ __all__ = [
     "evaluate",
     "evaluate_stages",
     "is_first_rank",
+    "scan",
     "setting",
     "train",
 ]
