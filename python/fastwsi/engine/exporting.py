@@ -91,6 +91,6 @@ def export_camelyon16(results: str | Path, out: str | Path) -> Exported:
 
 def _score(path: Path, summary: dict[str, object]) -> str:
     score = summary.get("score")
-    if not isinstance(score, (int, float)):
+    if isinstance(score, bool) or not isinstance(score, (int, float)):
         raise SlideError(path, f"is damaged: got the score {score!r}, expected a number")
     return repr(float(score))

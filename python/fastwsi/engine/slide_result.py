@@ -95,7 +95,7 @@ class SlideResult:
         grid.check((cells.shape[1], cells.shape[0]))
         mpp = None if self.mpp is None else numbers(_both(self.mpp), "mpp")
         if mpp is not None and min(mpp) <= 0:
-            raise ValueError(f"mpp: got {self.mpp!r}, expected micrometres per pixel, more than 0")
+            raise ValueError(f"mpp: got {min(mpp)}, expected micrometres per pixel, more than 0")
         x, y = (_numbers.whole(value, "bounds") for value in two(self.bounds, "bounds"))
         values = {
             "name": checked_name(self.name),
@@ -104,7 +104,7 @@ class SlideResult:
             "offset": grid.offset,
             "slide_size": grid.slide_size,
             "detections": _read_only(_points(self.detections)),
-            "score": _numbers.finite(self.score, "score"),
+            "score": _numbers.finite(self.score, "score", 0),
             "mpp": mpp,
             "bounds": (x, y),
             "settings": _as_json(self.settings, "settings"),
