@@ -79,7 +79,9 @@ def test_other_programs_json_and_half_written_files_do_no_harm(results, truth):
     (results / ".test_001_detections.csv.abcd.csv").write_text("prob,x")
     done = run("evaluate", results, "--truth", truth, "--replicates", 0, "--json")
     assert done.exit_code == 0, done.output
-    assert any("each has that of its best detection" in note for note in json.loads(done.output)["notes"])
+    notes = json.loads(done.output)["notes"]
+    assert any("each has that of its best detection" in note for note in notes)
+    assert not any("not in the data set" in note for note in notes), "what begins with a dot is no slide"
 
 
 def test_errors_are_one_line(results, tmp_path):
