@@ -11,6 +11,7 @@ from fastwsi.cli.data import data
 from fastwsi.cli.doctor import doctor
 from fastwsi.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from fastwsi.cli.evaluate import evaluate
+from fastwsi.cli.export import export
 from fastwsi.cli.recipes import recipes
 from fastwsi.cli.synth import EXAMPLES, synth
 from fastwsi.cli.train import EXAMPLES as TRAIN_EXAMPLES
@@ -28,6 +29,7 @@ app.command(epilog=EXAMPLES)(synth)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.add_typer(data)
+app.add_typer(export)
 app.add_typer(recipes)
 
 

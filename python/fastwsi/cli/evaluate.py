@@ -66,8 +66,8 @@ def evaluate(
     results: Annotated[
         Path,
         typer.Argument(
-            help="A folder of <slide>.csv (prob, x, y) and slide_scores.csv; or a CSV file of slide scores; "
-            "or one of patients' stages."
+            help="A folder that a scan wrote; one of <slide>.csv (prob, x, y) and slide_scores.csv; a CSV "
+            "file of slide scores; or one of patients' stages."
         ),
     ],
     truth: Annotated[
@@ -89,7 +89,9 @@ def evaluate(
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="CSV file of slide scores. Default: slide_scores.csv, or best detections."),
+        typer.Option(
+            help="CSV file of slide scores. Default: slide_scores.csv, <slide>.json, or best detections."
+        ),
     ] = None,
     mpp: Annotated[
         str | None,

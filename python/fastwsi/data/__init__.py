@@ -6,12 +6,13 @@ from fastwsi.data.camelyon16 import camelyon16
 from fastwsi.data.camelyon17 import camelyon17, holds_stages, patient_stages, read_stages
 from fastwsi.data.checking import Checked, Trouble, check, recognise
 from fastwsi.data.class_maps import ClassMap, Labels, class_map, labels_of
-from fastwsi.data.detections import find_detections, read_detections, read_scores
+from fastwsi.data.detections import find_detections, read_detections, read_scores, write_detections
 from fastwsi.data.panda import panda
 from fastwsi.data.patch_camelyon import PatchCamelyon
 from fastwsi.data.patches import PatchDataset, PatchSample
 from fastwsi.data.records import SlideRecord, SlideSet
 from fastwsi.data.sampling import BalancedPatchSampler, Draw
+from fastwsi.data.slide_results import ResultPaths, find_results
 from fastwsi.data.table import slide_table
 from fastwsi.data.truth import LesionMask, is_tumour, lesion_mask, read_truth, slide_size
 
@@ -27,6 +28,7 @@ __all__ = [
     "PatchCamelyon",
     "PatchDataset",
     "PatchSample",
+    "ResultPaths",
     "SlideRecord",
     "SlideSet",
     "Trouble",
@@ -37,6 +39,7 @@ __all__ = [
     "class_map",
     "collate",
     "find_detections",
+    "find_results",
     "holds_stages",
     "is_tumour",
     "labels_of",
@@ -55,4 +58,5 @@ __all__ = [
     "stain_of",
     "stain_reference",
     "stains_of",
+    "write_detections",
 ]

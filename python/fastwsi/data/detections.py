@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastwsi._files import write_atomically
 from fastwsi.data.files import existing_folder, find, is_number, read_rows, stem
 from fastwsi.slides import SlideError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SCORE_FILES = ("slide_scores.csv", "scores.csv")
+SCORES_FOLDER = "slides"  # apart from detections, where every CSV file counts as a slide's
 _SCORES = ("prob", "score", "probability", "confidence", "p")
 _PLACES = (("x", "y"), ("x_coordinate", "y_coordinate"))
 _NAMES = ("slide", "name", "file", "filename", "image", "image_id", "case")
@@ -56,6 +58,34 @@ def read_detections(path: str | Path) -> Floats:
             path, f"row {number}: got {','.join(row)!r}, expected a score of at least 0, x and y"
         )
     return found
+
+
+def write_detections(path: str | Path, points: Any, *, header: bool = True, whole: bool = False) -> None:
+    """Write detections of one slide, atomically; `read_detections` gives back the very same numbers.
+
+    Parameters
+    ----------
+    path : path
+    points : array, shape (n, 3)
+        Score, x and y at level 0.
+    header : bool
+        Whether a row ``prob,x,y`` comes first.
+    whole : bool
+        Write the pixel in which a place lies: Camelyon16's script reads nothing but whole numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "test_001_detections.csv"
+    >>> fastwsi.data.write_detections(path, [[0.9, 64, 192.5]])
+    >>> path.read_text().split()
+    ['prob,x,y', '0.9,64,192.5']
+    """
+    table = np.asarray(points, np.float64).reshape(-1, 3)
+    if whole:
+        table = np.column_stack([table[:, 0], np.floor(table[:, 1:])])
+    rows = [",".join(_text(value) for value in row) for row in table.tolist()]
+    write_atomically(Path(path), "".join(f"{row}\n" for row in (["prob,x,y"] if header else []) + rows))
 
 
 def read_scores(path: str | Path) -> dict[str, float]:
@@ -102,7 +132,8 @@ def find_detections(folder: str | Path) -> dict[str, Path]:
     Files of other names that hold no detections, such as `SCORE_FILES`, are for the caller to know.
     """
     found: dict[str, Path] = {}
-    for name, path in find(existing_folder(folder), r"(.+)\.csv").items():
+    # What begins with a dot is a file that a killed program left half written, or a desktop's own.
+    for name, path in find(existing_folder(folder), r"([^.].*)\.csv").items():
         if path.name.lower() in SCORE_FILES:
             continue
         slide = stem(name)  # of "test_001.tif.csv", too
@@ -112,6 +143,25 @@ def find_detections(folder: str | Path) -> dict[str, Path]:
             raise SlideError(path, f"is another file of detections of {slide} beside {found[slide].name}")
         found[slide] = path
     return found
+
+
+def find_scores(folder: str | Path) -> Path | None:
+    """Return the file of slide scores in a folder, or in its ``slides``; None where there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> find_scores(tempfile.mkdtemp()) is None
+    True
+    """
+    places = [Path(folder), Path(folder) / SCORES_FOLDER]
+    found = (place / name for place in places for name in SCORE_FILES)
+    return next((path for path in found if path.is_file()), None)
+
+
+def _text(value: float) -> str:
+    """Return the shortest text that reads back as the same number, without a point where none is needed."""
+    return str(int(value)) if value == int(value) and abs(value) < 1 << 53 else repr(value)
 
 
 def _columns(path: Path, cells: Sequence[str]) -> list[int]:

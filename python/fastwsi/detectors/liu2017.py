@@ -206,9 +206,8 @@ class Liu2017(Detector):
         """
         turned = self.recipe.predict_orientations if orientations is None else orientations
         # Made ready once for weights as they are; torch counts changes in place.
-        weights = tuple(
-            (id(each), each._version) for each in self.network.state_dict(keep_vars=True).values()
-        )
+        own = self.network.state_dict(keep_vars=True).values()
+        weights = tuple((id(each), each._version) for each in own)  # noqa: SLF001  (torch's own counter)
         if (device, weights) != self._ready_for:
             self._ready = for_inference(self.network).to(device)
             self._ready_for = device, weights

@@ -4,13 +4,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastwsi.engine.cells import CellGrid
     from fastwsi.engine.evaluating import Evaluation, evaluate
+    from fastwsi.engine.exporting import Exported, export_camelyon16
+    from fastwsi.engine.likelihood_map import LikelihoodMap, read_likelihood_map, write_likelihood_map
     from fastwsi.engine.module import TrainingError
     from fastwsi.engine.optimisers import TensorFlowRMSProp
+    from fastwsi.engine.overlay import draw_overlay
     from fastwsi.engine.patch_input import PatchInput
+    from fastwsi.engine.qupath import write_detections_geojson
     from fastwsi.engine.recipe import Recipe, setting
     from fastwsi.engine.run_folder import RunFolder
     from fastwsi.engine.scanning.scan import PatchModel, Scan, scan
+    from fastwsi.engine.slide_result import SlideResult
     from fastwsi.engine.staging import evaluate_stages
     from fastwsi.engine.task import Task
     from fastwsi.engine.training import is_first_rank, train
@@ -18,41 +24,59 @@ if TYPE_CHECKING:
 
 # Imported when first used: Lightning takes seconds, and evaluation does without it.
 _NAMES = {
+    "CellGrid": "cells",
     "Evaluation": "evaluating",
+    "Exported": "exporting",
+    "LikelihoodMap": "likelihood_map",
     "PatchInput": "patch_input",
     "PatchModel": "scanning.scan",
     "Recipe": "recipe",
     "RunFolder": "run_folder",
     "Scan": "scanning.scan",
+    "SlideResult": "slide_result",
     "Task": "task",
     "TensorFlowRMSProp": "optimisers",
     "TrainingError": "module",
     "TrainingRecipe": "training_recipe",
+    "draw_overlay": "overlay",
     "evaluate": "evaluating",
     "evaluate_stages": "staging",
+    "export_camelyon16": "exporting",
     "is_first_rank": "training",
+    "read_likelihood_map": "likelihood_map",
     "scan": "scanning.scan",
     "setting": "recipe",
     "train": "training",
+    "write_detections_geojson": "qupath",
+    "write_likelihood_map": "likelihood_map",
 }
 
 __all__ = [
+    "CellGrid",
     "Evaluation",
+    "Exported",
+    "LikelihoodMap",
     "PatchInput",
     "PatchModel",
     "Recipe",
     "RunFolder",
     "Scan",
+    "SlideResult",
     "Task",
     "TensorFlowRMSProp",
     "TrainingError",
     "TrainingRecipe",
+    "draw_overlay",
     "evaluate",
     "evaluate_stages",
+    "export_camelyon16",
     "is_first_rank",
+    "read_likelihood_map",
     "scan",
     "setting",
     "train",
+    "write_detections_geojson",
+    "write_likelihood_map",
 ]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastwsi.data import SlideSet, find_detections, is_tumour, read_scores, read_truth
-from fastwsi.data.detections import SCORE_FILES
+from fastwsi.data.detections import find_scores
+from fastwsi.data.slide_results import summary_scores
 from fastwsi.engine.matching import Matching, few, told
 from fastwsi.evaluation import (
     Bootstrap,
@@ -123,8 +124,8 @@ def evaluate(
     Parameters
     ----------
     results : path
-        A folder of files of detections, one CSV for each slide, and of ``slide_scores.csv`` if there is one;
-        or a CSV file of slide scores alone.
+        A folder of files of detections, one CSV for each slide, and of ``slide_scores.csv`` or each slide's
+        ``<slide>.json`` if there are such; or a CSV file of slide scores alone.
     truth : path or SlideSet
         A data set, or a folder of ``reference.csv`` with masks or annotations.
     mode, fp_axis
@@ -201,10 +202,11 @@ def _results(results: Path, scores: Path | None) -> tuple[dict[str, float] | Non
     if results.is_file():
         return read_scores(results), {}, results
     files = find_detections(results)
-    given = scores or next((results / name for name in SCORE_FILES if (results / name).exists()), None)
+    given = scores or find_scores(results)
     if given is not None:
         files = {name: path for name, path in files.items() if path.resolve() != given.resolve()}
-    table = None if given is None else read_scores(given)
+    # Without such a file the slides' own summaries tell their scores, where they are there.
+    table = (summary_scores(files) or None) if given is None else read_scores(given)
     if not files and table is None:
         raise SlideError(results, "no results: neither <slide>.csv with detections nor slide_scores.csv")
     return table, files, results
