@@ -35,7 +35,7 @@ class Lattice:
     >>> slide = fastwsi.open_slide(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), mpp=0.5)
     >>> half = slide.lattice(1.0)
     >>> half.scale, half.size, half.read((1, 0), 1).tolist()
-    ((2.0, 2.0), (2, 2), [[[16, 17, 18]]])
+    ((2.0, 2.0), (2, 2), [[[14, 15, 16]]])
     """
 
     def __init__(
