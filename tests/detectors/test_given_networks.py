@@ -18,7 +18,7 @@ from fastwsi.slides import SyntheticSet, write_camelyon16
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 TINY = Liu2017.recipes["liu2017-small"].changed(
     {"patch": 75, "centre": 32, "jitter": 2, "mpp": [1.0], "steps": 2, "batch_size": 4, "validate_every": 2,
-     "validation_patches": 8, "workers": 0, "predict_orientations": False}
+     "validation_patches": 8, "workers": 0, "scan.orientations": False}
 )  # fmt: skip
 CPU = {"accelerator": "cpu", "devices": 1, "progress": False}
 Outputs = namedtuple("Outputs", ["logits", "aux_logits"])

@@ -23,7 +23,7 @@ PAPER, PAPERS_SMALL = Liu2017.recipes["liu2017"], Liu2017.recipes["liu2017-small
 # Departures for speed alone.
 TINY = PAPERS_SMALL.changed(
     {"patch": 75, "centre": 32, "jitter": 2, "mpp": [1.0], "steps": 4, "batch_size": 4, "validate_every": 4,
-     "validation_patches": 8, "workers": 0, "predict_orientations": False}
+     "validation_patches": 8, "workers": 0, "scan.orientations": False}
 )  # fmt: skip
 CPU = {"accelerator": "cpu", "devices": 1, "progress": False}
 
@@ -106,7 +106,7 @@ class TestPredict:
 
     def test_is_the_mean_over_eight_orientations(self):
         plain = Liu2017(TINY)
-        mean = Liu2017(TINY.changed({"predict_orientations": True}))
+        mean = Liu2017(TINY.changed({"scan.orientations": True}))
         pixels = patches(3)
         each = [plain.score(kernels.orient(pixels, k)) for k in range(8)]
         np.testing.assert_allclose(mean.score(pixels), np.mean(each, 0), atol=1e-6)

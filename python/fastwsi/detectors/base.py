@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import hashlib
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
 from fastwsi.detectors.model_file import read_model, write_model
-from fastwsi.detectors.scoring import score_in_batches
+from fastwsi.detectors.predicting import Predicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    import numpy as np
     from torch import nn
 
     from fastwsi.data import SlideSet
-    from fastwsi.engine import PatchInput, RunFolder, TrainingRecipe
-    from fastwsi.slides import Slide
+    from fastwsi.engine import RunFolder, TrainingRecipe
 
 Self = TypeVar("Self", bound="Detector")
 
@@ -28,7 +27,7 @@ Self = TypeVar("Self", bound="Detector")
 _NETWORK = "network"  # in a file: whose weights it has, if not those of the recipe's network
 
 
-class Detector(ABC):
+class Detector(Predicts):
     """A network with its recipe.
 
     Parameters
@@ -67,11 +66,6 @@ class Detector(ABC):
     def adopt(self, network: Any) -> nn.Module:
         """Return a network that was given, once it is known to fit."""
 
-    @property
-    @abstractmethod
-    def input(self) -> PatchInput:
-        """What patches are like."""
-
     @abstractmethod
     def fit(self, data_set: SlideSet, out: str | Path, **options: Any) -> RunFolder:
         """Train on a data set; the folder keeps the run, and ``model.safetensors`` in it what came out.
@@ -79,39 +73,20 @@ class Detector(ABC):
         Options are those of `fastwsi.engine.train`.
         """
 
-    @abstractmethod
-    def scorer(
-        self, device: torch.device, *, precision: str = "32", orientations: bool | None = None
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return what takes patches, uint8 (n, *`PatchInput.shape`) on the device, to n probabilities.
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The system, and fingerprints of recipe and weights."""
+        weights = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            weights.update(name.encode())
+            weights.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        recipe = self.recipe.fingerprint
+        return {"system": self.system, "recipe": recipe, "weights": weights.hexdigest()[:16]}
 
-        Parameters
-        ----------
-        device : torch.device
-        precision : str
-            "32", "bf16" or "16", of activations.
-        orientations : bool, optional
-            Whether to take the mean over eight. Default: as the recipe has it.
-        """
-
-    def colours(self, slide: Slide) -> Callable[[Any], Any] | None:
-        """Return what normalises a slide's stain, if the detector does that."""
-        del slide  # this one does not
-        return None
-
-    def score(self, pixels: Any) -> np.ndarray[Any, Any]:
-        """Return the probability of tumour of each patch, on the device that the network is on.
-
-        Parameters
-        ----------
-        pixels : uint8 array, shape (n, *`PatchInput.shape`)
-            Of detectors that normalise stains, with `colours` applied.
-
-        Returns
-        -------
-        float32 array, shape (n,)
-        """
-        return score_in_batches(self, pixels, next(self.network.parameters()).device)
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     def to(self: Self, device: Any) -> Self:
         """Move the network to a device, such as "cuda", where `score` works then; return the detector."""

@@ -5,23 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from fastwsi.detectors.scoring import score_in_batches
+from fastwsi.detectors.predicting import Predicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from fastwsi.detectors.base import Detector
-    from fastwsi.engine import PatchInput
+    from fastwsi.engine import PatchInput, ScanRecipe
     from fastwsi.slides import Slide
 
 
 _MEMBER = "member-"
 
 
-class Ensemble:
+class Ensemble(Predicts):
     """The mean of several detectors' probabilities.
 
     Parameters
@@ -53,6 +52,21 @@ class Ensemble:
         """What patches are like."""
         return self.members[0].input
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Those of all members."""
+        return {"members": [member.identity for member in self.members]}
+
+    @property
+    def scan_recipe(self) -> ScanRecipe:
+        """The first member's."""
+        return self.members[0].scan_recipe
+
+    @property
+    def device(self) -> torch.device:
+        """Where the members are."""
+        return self.members[0].device
+
     def to(self, device: Any) -> Ensemble:
         """Move all members to a device; return the ensemble."""
         for member in self.members:
@@ -69,10 +83,6 @@ class Ensemble:
     def colours(self, slide: Slide) -> Callable[[Any], Any] | None:
         """Return what normalises a slide's stain, the same for all members."""
         return self.members[0].colours(slide)
-
-    def score(self, pixels: Any) -> np.ndarray[Any, Any]:
-        """Return the mean probability of each patch: uint8 (n, *`PatchInput.shape`) in, float32 (n,) out."""
-        return score_in_batches(self, pixels, next(self.members[0].network.parameters()).device)
 
     def save(self, folder: str | Path) -> None:
         """Write a folder for each member, ``member-0`` and so on, as ``fastwsi train --members`` does."""

@@ -15,7 +15,7 @@ from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
 from fastwsi.detectors.model_file import read_model
 from fastwsi.detectors.scoring import PatchScorer
 from fastwsi.detectors.towers import Towers
-from fastwsi.engine import PatchInput, is_first_rank, train
+from fastwsi.engine import PatchInput, ScanRecipe, is_first_rank, train
 from fastwsi.nn import classifier_of, for_inference, inception_v3
 from fastwsi.stain import HsdNormalizer
 
@@ -94,6 +94,11 @@ class Liu2017(Detector):
     def input(self) -> PatchInput:
         """What patches are like."""
         return PatchInput(self.recipe.patch, self.recipe.centre, self.recipe.mpp)
+
+    @property
+    def scan_recipe(self) -> ScanRecipe:
+        """The recipe's part for scanning."""
+        return self.recipe.scan
 
     def fit(
         self,
@@ -204,7 +209,7 @@ class Liu2017(Detector):
         orientations : bool, optional
             Whether to take the mean over eight. Default: as the recipe has it.
         """
-        turned = self.recipe.predict_orientations if orientations is None else orientations
+        turned = self.recipe.scan.orientations if orientations is None else orientations
         # Made ready once for weights as they are; torch counts changes in place.
         own = self.network.state_dict(keep_vars=True).values()
         weights = tuple((id(each), each._version) for each in own)  # noqa: SLF001  (torch's own counter)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pydantic
 
 from fastwsi.augment import Liu2017Augment
-from fastwsi.engine import TrainingRecipe, setting
+from fastwsi.engine import ScanRecipe, TrainingRecipe, setting
+from fastwsi.engine.scanning.scan_recipe import Tissue
 from fastwsi.engine.training_recipe import Optimiser, Schedule
 
 _INPUT, _SAMPLING, _VARYING = (
@@ -15,6 +16,24 @@ _INPUT, _SAMPLING, _VARYING = (
 )
 _TRAINING = "Liu 2017, Method: training"
 _OWN = "not printed"
+
+
+_INFERENCE = "Liu 2017, Method: inference"
+
+
+class LiuScan(ScanRecipe):
+    """How Liu et al. scan."""
+
+    stride: int = setting(128, "between patches' middles", unit="pixels", source=_INFERENCE, ge=0)
+    tissue: Tissue = setting(
+        "gray", "what is scanned: grey values of at most 0.8", source="Liu 2017, Method: sampling"
+    )
+    orientations: bool = setting(True, "mean over eight orientations", source=_INFERENCE)
+    nms_radius: float = setting(
+        6.0, "in which a detection suppresses others: 4 to 6, 8 for weaker models", unit="cells",
+        source=_INFERENCE, ge=0,
+    )  # fmt: skip
+    nms_threshold: float = setting(0.5, "which detections exceed", source=_INFERENCE, ge=0)
 
 
 class Liu2017Recipe(TrainingRecipe):
@@ -61,9 +80,7 @@ class Liu2017Recipe(TrainingRecipe):
     steps: int = setting(312_500, "updates of the weights", unit="updates", source=_OWN, ge=1)
     weights: str = setting("", "a file to begin with, or imagenet; empty: drawn", source=_TRAINING)
 
-    predict_orientations: bool = setting(
-        True, "mean over eight orientations", source="Liu 2017, Method: inference"
-    )
+    scan: LiuScan = LiuScan()
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Liu2017Recipe:

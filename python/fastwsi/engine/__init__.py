@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from fastwsi.engine.qupath import write_detections_geojson
     from fastwsi.engine.recipe import Recipe, setting
     from fastwsi.engine.run_folder import RunFolder
+    from fastwsi.engine.scanning.predicting import predict
+    from fastwsi.engine.scanning.run import Predicted, predict_slides
     from fastwsi.engine.scanning.scan import PatchModel, Scan, scan
+    from fastwsi.engine.scanning.scan_recipe import ScanRecipe
     from fastwsi.engine.slide_result import SlideResult
     from fastwsi.engine.staging import evaluate_stages
     from fastwsi.engine.task import Task
@@ -30,9 +33,11 @@ _NAMES = {
     "LikelihoodMap": "likelihood_map",
     "PatchInput": "patch_input",
     "PatchModel": "scanning.scan",
+    "Predicted": "scanning.run",
     "Recipe": "recipe",
     "RunFolder": "run_folder",
     "Scan": "scanning.scan",
+    "ScanRecipe": "scanning.scan_recipe",
     "SlideResult": "slide_result",
     "Task": "task",
     "TensorFlowRMSProp": "optimisers",
@@ -43,6 +48,8 @@ _NAMES = {
     "evaluate_stages": "staging",
     "export_camelyon16": "exporting",
     "is_first_rank": "training",
+    "predict": "scanning.predicting",
+    "predict_slides": "scanning.run",
     "read_likelihood_map": "likelihood_map",
     "scan": "scanning.scan",
     "setting": "recipe",
@@ -58,9 +65,11 @@ __all__ = [
     "LikelihoodMap",
     "PatchInput",
     "PatchModel",
+    "Predicted",
     "Recipe",
     "RunFolder",
     "Scan",
+    "ScanRecipe",
     "SlideResult",
     "Task",
     "TensorFlowRMSProp",
@@ -71,6 +80,8 @@ __all__ = [
     "evaluate_stages",
     "export_camelyon16",
     "is_first_rank",
+    "predict",
+    "predict_slides",
     "read_likelihood_map",
     "scan",
     "setting",

@@ -28,7 +28,7 @@ COLUMNS = (
 )  # fmt: skip
 _FREE = {"workers", "checkpoint_minutes"}  # settings that change nothing of what comes out
 # Settings that a run may go on with otherwise, which is told.
-_MAY_CHANGE = {"steps", "learning_rate", "gradient_clip", "validate_every", "validation_patches"}
+_MAY_CHANGE = {"steps", "learning_rate", "gradient_clip", "validate_every", "validation_patches", "scan"}
 
 
 class RunFolder:
