@@ -39,6 +39,7 @@ FLOORS = {
     "engine": 7,
     "detectors": 8,
     "report": 9,
+    "demo": 9,
     "cli": 10,
     "__main__": 11,
 }

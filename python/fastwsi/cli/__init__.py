@@ -8,10 +8,14 @@ import typer
 
 from fastwsi._version import __version__
 from fastwsi.cli.data import data
+from fastwsi.cli.demo import EXAMPLES as DEMO_EXAMPLES
+from fastwsi.cli.demo import demo
 from fastwsi.cli.doctor import doctor
 from fastwsi.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from fastwsi.cli.evaluate import evaluate
 from fastwsi.cli.export import export
+from fastwsi.cli.predict import EXAMPLES as PREDICT_EXAMPLES
+from fastwsi.cli.predict import predict
 from fastwsi.cli.recipes import recipes
 from fastwsi.cli.synth import EXAMPLES, synth
 from fastwsi.cli.train import EXAMPLES as TRAIN_EXAMPLES
@@ -24,10 +28,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+app.command(epilog=DEMO_EXAMPLES)(demo)
 app.command()(doctor)
 app.command(epilog=EXAMPLES)(synth)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.add_typer(data)
 app.add_typer(export)
 app.add_typer(recipes)

@@ -180,7 +180,7 @@ def _show(found: Any) -> None:
 
     console = Console(highlight=False)
     if hasattr(found, "froc"):
-        _show_evaluation(console, found)
+        show_evaluation(console, found)
     else:
         _show_kappa(console, found)
 
@@ -196,7 +196,8 @@ def _show_kappa(console: Any, found: PatientKappa) -> None:
     console.print(f"quadratic weighted kappa {escape(str(found))}")
 
 
-def _show_evaluation(console: Any, found: Evaluation) -> None:
+def show_evaluation(console: Any, found: Evaluation) -> None:
+    """Print tables of FROC and AUC."""
     from rich.markup import escape  # noqa: PLC0415
 
     if found.froc is not None:

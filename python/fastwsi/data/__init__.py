@@ -1,5 +1,6 @@
 """From slides on disk to batches: data sets, maps of classes, samplers, patches."""
 
+from fastwsi.data.any_slides import slides_at
 from fastwsi.data.balanced import balanced_patches, stain_moments, stain_of, stain_reference, stains_of
 from fastwsi.data.batches import Consecutive, PatchBatch, collate, patch_loader
 from fastwsi.data.camelyon16 import camelyon16
@@ -54,6 +55,7 @@ __all__ = [
     "recognise",
     "slide_size",
     "slide_table",
+    "slides_at",
     "stain_moments",
     "stain_of",
     "stain_reference",

@@ -113,7 +113,8 @@ _SMALL = Liu2017Recipe(width=0.1)
 _DEMO = {
     "mpp": (1.0,), "patch": 107, "centre": 32, "optimiser": "adamw", "epsilon": 1e-8, "weight_decay": 0.01,
     "learning_rate": 0.004, "schedule": "one_cycle", "dropout": 0.1, "steps": 1500, "validate_every": 300,
-    "validation_patches": 512, "workers": 1,
+    "validation_patches": 512, "workers": 1, "scan.stride": 32, "scan.orientations": False,
+    "scan.nms_threshold": 0.1,
 }  # fmt: skip
 
 RECIPES = {

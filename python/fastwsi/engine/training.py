@@ -41,6 +41,7 @@ _NOISE = (  # what Lightning says of a run that is as it should be
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*your dataloader is not resumable.*",  # ours begins where the checkpoint says
     ".*in eval mode at the start of training.*",  # frozen batch norms
+    ".*Total length of .* across ranks is zero.*",  # no slides are set aside for validation
     ".*all_gather is deprecated.*",
     ".*It is recommended to use .self.log.*sync_dist=True.*",  # results are gathered from all ranks before
     ".*isinstance.treespec, LeafSpec.*",

@@ -1,0 +1,112 @@
+"""What a person sees while slides are scanned."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastwsi.engine.scanning.run import Watcher
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from fastwsi.engine import Scan, SlideResult
+
+
+class ScanBar(Watcher):
+    """A bar for the slide and one for all of them, and a line for each slide that is done.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    debug : bool
+        Show where a slide's error comes from.
+    """
+
+    def __init__(self, *, quiet: bool = False, debug: bool = False) -> None:
+        self._quiet, self._debug = quiet, debug
+        self._bar: Any = None
+        self._slide: Any = None
+        self._all: Any = None
+        self._began = 0.0
+
+    def __enter__(self) -> ScanBar:
+        if self._debug:
+            logging.getLogger("fastwsi.engine.scanning").setLevel(logging.DEBUG)
+            logging.basicConfig()
+        if not self._quiet:
+            from rich.console import Console  # noqa: PLC0415  (not for --help)
+            from rich.progress import (  # noqa: PLC0415
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"),
+                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self._bar.start()
+        return self
+
+    def begins(self, name: str, number: int, slides: int) -> None:
+        """Show a slide's bar."""
+        if self._bar is None:
+            return
+        if self._all is None:
+            self._all = self._bar.add_task("slides", total=slides, speed="")
+        self._bar.update(self._all, completed=number - 1)
+        self._slide = self._bar.add_task(
+            f"{name} ({number} of {slides})", total=None, speed="looking for tissue"
+        )
+        self._began = 0.0
+
+    def moves(self, done: int, patches: int) -> None:
+        """Move it."""
+        if self._bar is None:
+            return
+        now = time.monotonic()
+        if not self._began:
+            self._began, self._first = now, done
+            self._bar.reset(self._slide, total=patches)
+        spent = now - self._began
+        speed = f"{(done - self._first) / spent:,.0f} patches/s" if spent > 0.5 else ""
+        self._bar.update(self._slide, completed=done, total=patches, speed=speed)
+
+    def ends(self, name: str, result: SlideResult, scan: Scan) -> None:
+        """Say what it came to."""
+        if self._bar is None:
+            return
+        count = len(result.detections)
+        what = f"{count} detection{'' if count == 1 else 's'}"
+        self._bar.console.print(f"[bold]{name}[/]  score {result.score:.3f}, {what}  [dim]{scan}[/]")
+        self._remove()
+
+    def fails(self, name: str, reason: str) -> None:
+        """Say why."""
+        if self._bar is None:
+            return
+        from rich.markup import escape  # noqa: PLC0415  (not for --help)
+
+        self._bar.console.print(f"[bold]{name}[/]  [red]failed[/]: {escape(reason)}")
+        self._remove()
+
+    def _remove(self) -> None:
+        self._bar.remove_task(self._slide)
+        self._bar.advance(self._all)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

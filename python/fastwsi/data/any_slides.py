@@ -1,0 +1,73 @@
+"""Slides wherever they are: single files, folders of them, data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastwsi.data.checking import recognise
+from fastwsi.data.records import SlideRecord
+from fastwsi.slides import SlideError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ENDINGS = {
+    ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm",
+    ".isyntax", ".zarr", ".png", ".jpg", ".jpeg",
+}  # fmt: skip
+_TABLES = {".csv"}
+
+
+def slides_at(paths: str | Path | Iterable[str | Path], split: str | None = None) -> tuple[SlideRecord, ...]:
+    """Return the slides of files, folders, data sets and CSV files.
+
+    Parameters
+    ----------
+    paths : path, or several
+        A folder is a data set where `recognise` knows it, else whatever files in it, not below, have a
+        slide's ending.
+    split : str, optional
+        Of data sets: "train", "validation", "test" or "all". Default: the slides for testing where a data set
+        has any, else all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "case_1.svs").touch()
+    >>> [record.name for record in slides_at(folder)]
+    ['case_1']
+    """
+    several = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    found = [record for path in several for record in _at(Path(path).expanduser(), split)]
+    if not found:
+        raise ValueError(f"slides: found none in {', '.join(map(str, several)) or 'nothing'}")
+    return tuple(found)
+
+
+def _at(path: Path, split: str | None) -> tuple[SlideRecord, ...]:
+    if not path.exists():
+        raise SlideError(path, "there is no such file or folder")
+    if path.suffix.lower() in _ENDINGS:  # a zarr folder, too
+        return (SlideRecord(path.stem, path),)
+    if path.is_file() and path.suffix.lower() not in _TABLES:
+        raise SlideError(
+            path, f"no slide by its ending, and no CSV file of slides ({', '.join(sorted(_ENDINGS))})"
+        )
+    try:
+        known = recognise(path)
+    except SlideError:
+        if path.is_file():
+            raise
+        files = sorted(each for each in path.iterdir() if each.suffix.lower() in _ENDINGS)
+        if not files:
+            raise
+        return tuple(SlideRecord(each.stem, each) for each in files)
+    if split not in (None, "train", "validation", "test", "all"):
+        raise ValueError(f"split: got {split!r}, expected train, validation, test or all")
+    wanted = split or ("test" if known.of("test").records else "all")
+    records = known.records if wanted == "all" else known.of(wanted).records  # type: ignore[arg-type]
+    if not records:
+        raise SlideError(path, f"has no slides of the split {wanted!r}")
+    return records
