@@ -45,6 +45,12 @@ class RandomStates(pl.Callback):
         self._restored = state_dict["ranks"]
 
     @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Let ranks draw other numbers than each other, now that all have the same weights."""
+        if trainer.world_size > 1:
+            torch.manual_seed((pl_module.recipe.seed << 16) + trainer.global_rank)
+
+    @override
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
