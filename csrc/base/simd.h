@@ -89,6 +89,29 @@ FASTWSI_INLINE void load_rgb8(const std::uint8_t* p, f32x8 (&rgb)[3]) {
 #endif
 }
 
+// Three planes of eight to eight pixels, one behind the other.
+FASTWSI_INLINE void interleave8(const f32x8 (&rgb)[3], f32x8 (&pixels)[3]) {
+#if defined(__AVX2__)
+    const __m256 r = (__m256)rgb[0], g = (__m256)rgb[1], b = (__m256)rgb[2];
+    // Of each four pixels, by number: r0 r2 g0 g2, g1 g3 b1 b3, b0 b2 r1 r3.
+    const __m256 rg = _mm256_shuffle_ps(r, g, _MM_SHUFFLE(2, 0, 2, 0));
+    const __m256 gb = _mm256_shuffle_ps(g, b, _MM_SHUFFLE(3, 1, 3, 1));
+    const __m256 br = _mm256_shuffle_ps(b, r, _MM_SHUFFLE(3, 1, 2, 0));
+    const __m256 first = _mm256_shuffle_ps(rg, br, _MM_SHUFFLE(2, 0, 2, 0));   // r0 g0 b0 r1
+    const __m256 second = _mm256_shuffle_ps(gb, rg, _MM_SHUFFLE(3, 1, 2, 0));  // g1 b1 r2 g2
+    const __m256 third = _mm256_shuffle_ps(br, gb, _MM_SHUFFLE(3, 1, 3, 1));   // b2 r3 g3 b3
+    // Pixels 0 to 3 stand in the low lanes, 4 to 7 in the high ones.
+    pixels[0] = (f32x8)_mm256_permute2f128_ps(first, second, 0x20);
+    pixels[1] = (f32x8)_mm256_permute2f128_ps(third, first, 0x30);
+    pixels[2] = (f32x8)_mm256_permute2f128_ps(second, third, 0x31);
+#else
+    float packed[24];
+    for (int i = 0; i < 8; ++i)
+        for (int c = 0; c < 3; ++c) packed[3 * i + c] = rgb[c][i];
+    memcpy(pixels, packed, sizeof packed);
+#endif
+}
+
 FASTWSI_INLINE f32x8 load8(const float* p) {
     f32x8 x;
     memcpy(&x, p, sizeof x);

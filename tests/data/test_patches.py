@@ -5,8 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from fastwsi.data import BalancedPatchSampler, ClassMap, PatchDataset, SlideRecord, class_map, labels_of
+from fastwsi.data import (
+    BalancedPatchSampler,
+    ClassMap,
+    Consecutive,
+    PatchDataset,
+    SlideRecord,
+    class_map,
+    collate,
+    labels_of,
+    patch_loader,
+    stain_reference,
+    stains_of,
+)
 from fastwsi.slides import Annotation, Annotations, write_asap, write_slide
 
 GLASS, TISSUE, TUMOUR = (244, 243, 244), (200, 140, 180), (150, 100, 170)
@@ -92,6 +105,18 @@ class TestMaps:
         assert len(found.cells["tumor"]) >= 1
 
 
+def assert_even(seen, values, shares=None):
+    """Each value comes as often as its share says, all alike by default, and no other comes at all."""
+    counts = [seen.count(value) for value in values]
+    assert sum(counts) == len(seen)
+    expected = (
+        len(seen) * np.full(len(values), 1 / len(values)) if shares is None else len(seen) * np.array(shares)
+    )
+    # The draws are the seed's, so this passes always or never; one of a thousand right seeds would not.
+    chance = stats.chisquare(counts, expected).pvalue
+    assert chance > 1e-3, f"chi-square: p = {chance:.2g}"
+
+
 class TestSampler:
     def test_class_then_slide_then_place(self):
         """Classes alike, slides alike whatever their size, places alike within each."""
@@ -99,20 +124,33 @@ class TestSampler:
         maps = []
         for normal, tumour in sizes:
             cells = {"normal": np.arange(normal), "tumor": np.arange(900, 900 + tumour)}
-            maps.append(ClassMap(40, 40, (10.0, 10.0), cells))
+            maps.append(ClassMap(40, 40, (10.0, 20.0), cells))
         sampler = BalancedPatchSampler(maps, seed=3)
-        draws = [sampler.draw(i) for i in range(6000)]
-        share = np.mean([draw.stream == "tumor" for draw in draws])
-        assert abs(share - 0.5) < 0.03
-        normal = np.bincount([draw.slide for draw in draws if draw.stream == "normal"], minlength=3)
-        assert np.abs(normal / normal.sum() - 1 / 3).max() < 0.04
-        tumour = np.bincount([draw.slide for draw in draws if draw.stream == "tumor"], minlength=3)
-        assert tumour[1] == 0
-        assert abs(tumour[0] / tumour.sum() - 0.5) < 0.04
-        places = [draw.centre for draw in draws if draw.slide == 1]
-        cells = np.bincount([int(x // 10) for x, _ in places], minlength=9)
-        assert cells.min() > 0.6 * cells.mean()
-        assert all(0 <= y < 10 for _, y in places)
+        draws = [sampler.draw(i) for i in range(20_000)]
+        assert_even([draw.stream for draw in draws], ("normal", "tumor"))
+        for stream, slides in (("normal", (0, 1, 2)), ("tumor", (0, 2))):
+            own = [draw for draw in draws if draw.stream == stream]
+            assert_even([draw.slide for draw in own], slides)
+            for slide in slides:
+                places = np.array([draw.centre for draw in own if draw.slide == slide])
+                cells = (places // (10, 20)) @ (1, 40)
+                assert_even(cells.tolist(), maps[slide].cells[stream].tolist())
+                # And within a cell, along x and along y.
+                for along in (places % (10, 20) // (2, 4)).T:
+                    assert_even(along.tolist(), range(5))
+
+    def test_weights(self):
+        cells = {name: np.arange(5) for name in ("normal", "tumor", "itc")}
+        sampler = BalancedPatchSampler(
+            [ClassMap(5, 1, (1.0, 1.0), cells)], {"normal": 1, "itc": 3, "tumor": 0}
+        )
+        assert_even([sampler.draw(i).stream for i in range(10_000)], ("normal", "itc"), (0.25, 0.75))
+
+    def test_an_uneven_sampler_would_be_noticed(self):
+        """Of the tests above: a slide that comes 8 % too often fails them."""
+        rng = np.random.default_rng(0)
+        with pytest.raises(AssertionError, match="chi-square"):
+            assert_even(rng.choice(3, 20_000, p=[0.36, 0.32, 0.32]).tolist(), (0, 1, 2))
 
     def test_attempts_share_the_slide(self, maps):
         sampler = BalancedPatchSampler(maps, seed=5)
@@ -132,9 +170,8 @@ class TestSampler:
     def test_streams(self, maps):
         sampler = BalancedPatchSampler.pfa(maps)
         assert sampler.streams == ("normal", "tumor", "boundary", "itc")
-        streams = [sampler.draw(i).stream for i in range(3000)]
-        for name, share in (("normal", 0.3), ("tumor", 0.3), ("boundary", 0.2), ("itc", 0.2)):
-            assert abs(streams.count(name) / 3000 - share) < 0.04
+        streams = [sampler.draw(i).stream for i in range(10_000)]
+        assert_even(streams, ("normal", "tumor", "boundary", "itc"), (0.3, 0.3, 0.2, 0.2))
         assert BalancedPatchSampler.pfa(maps[:1]).streams == ("normal",)
 
     def test_errors(self, maps):
@@ -172,8 +209,7 @@ class TestPatches:
             with record.open() as slide:
                 maps.append(class_map(record, slide, labels_of(record, slide)))
         dataset = PatchDataset(records, BalancedPatchSampler(maps, {"tumor": 1}), 32, 16, length=200)
-        share = np.mean([dataset[i].slide == "tumor_071" for i in range(200)])
-        assert abs(share - 0.5) < 0.12
+        assert_even([dataset[i].slide for i in range(200)], ("tumor_070", "tumor_071"))
 
     def test_nothing_unannotated_counts_as_normal(self, folder):
         record = slide_with(folder, "tumor_018", [(400, 400, 300)]).with_remark("not", exhaustive=False)
@@ -201,6 +237,22 @@ class TestPatches:
         for a, b in zip(*batches, strict=True):
             assert (a.slide, a.xy, a.label, a.index) == (b.slide, b.xy, b.label, b.index)
             np.testing.assert_array_equal(a.pixels, b.pixels)
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize("options", [{"mask": True}, {"context": (1.0, 2.0)}, {"mpp": 0.7}, "stains"])
+    def test_batches_are_the_samples_for_any_number_of_workers(self, records, maps, workers, options):
+        if options == "stains":
+            options = {"stains": stains_of(records, stain_reference(records))}
+        dataset = PatchDataset(records, BalancedPatchSampler(maps, seed=1), 48, 32, **options)
+        expected = collate([dataset[i] for i in range(7, 28)])
+        loader = patch_loader(dataset, Consecutive(4, 7, done=1), workers=workers)
+        found = list(loader)
+        for name in ("pixels", "labels", "shares", "masks"):
+            parts = [getattr(batch, name) for batch in found]
+            whole = getattr(expected, name)
+            assert parts == [None] * 3 if whole is None else torch.equal(torch.cat(parts), whole)
+        for name in ("indices", "slides", "places"):
+            assert sum((getattr(batch, name) for batch in found), ()) == getattr(expected, name)
 
     def test_at_another_resolution(self, records, maps):
         dataset = PatchDataset(records, BalancedPatchSampler(maps, seed=1), 48, 16, mpp=1.0, length=20)

@@ -329,6 +329,22 @@ class TestRasterise:
             drawn.rasterise((left, top), (40, 30)), whole[top : top + 30, left : left + 40]
         )
 
+    @given(polygons(), st.integers(1, 9), st.sampled_from([1.0, 2.5, (1.5, 3.0)]))
+    def test_small_windows_without_edges_are_parts_of_the_whole_too(self, points, side, scale):
+        """Near edges and far from them, inside, outside and in holes; all windows of one painter."""
+        middle = points.mean(0)
+        hole = (points - middle) * 0.5 + middle
+        shapes = (Annotation("polygon", points, "t", holes=(hole,)), Annotation("polygon", hole + 7, "u"))
+        painter = Annotations(shapes).painter({"t": 1, "u": 2})
+        across, down = scale if isinstance(scale, tuple) else (scale, scale)
+        whole = painter.window((-90, -90), (int(300 / across), int(300 / down)), scale)
+        for row in range(0, whole.shape[0] - side, 8):
+            for column in range(0, whole.shape[1] - side, 14):
+                corner = -90 + column * across, -90 + row * down
+                if corner[0] % 1 == corner[1] % 1 == 0:
+                    window = painter.window((int(corner[0]), int(corner[1])), side, scale)
+                    np.testing.assert_array_equal(window, whole[row : row + side, column : column + side])
+
     def test_holes(self):
         painted = Annotations((Annotation("polygon", SQUARE, "t", holes=(HOLE,)),)).rasterise((0, 0), 64)
         assert painted.sum() == 40 * 40 - 20 * 20

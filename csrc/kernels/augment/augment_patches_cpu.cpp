@@ -11,6 +11,7 @@ namespace fastwsi {
 namespace {
 
 constexpr std::int64_t kRun = 1024;  // pixels: what a run touches stays in the L1 cache
+static_assert(kRun % baseline::kBlock == 0, "parked values are finished in longer runs than they came in");
 
 struct Functions {
     PatchSums* sums;
@@ -33,12 +34,16 @@ class Work {
           functions_(functions),
           // The pixels of one row lie as the packed code writes them; and so do all rows, one behind the
           // other.
-          row_packed_(layout.column == kStep && (!kBytes || layout.channel == 1)),
-          rows_joined_(row_packed_ && layout.row == layout.width * kStep) {}
+          interleaved_(layout.channel == kItem && layout.column == 3 * kItem),
+          row_packed_(interleaved_ || (!kBytes && layout.column == kItem)),
+          rows_joined_(row_packed_ && layout.row == layout.width * layout.column) {}
 
     // True where values before contrast may be parked in the output, which spares computing them twice.
+    // Sums over rows round otherwise than sums over tiles, and a patch shall come out alike as pixels and as
+    // planes: pixels in rows apart are parked only where tiles are cut into rows anyway.
     bool can_park() const {
-        return layout_.dtype == DType::f32 && row_packed_ &&
+        const bool alike = !interleaved_ || rows_joined_ || layout_.width > kTileColumns;
+        return layout_.dtype == DType::f32 && row_packed_ && alike &&
                baseline::mode_of(patch_.colour) != ColourMode::plain &&
                (patch_.colour.steps & kContrastFirst) == 0;
     }
@@ -46,14 +51,14 @@ class Work {
     Sums park(const Tile& tile, const PixelMap& before) const {
         Sums sums = {};
         for_each_run(tile, [&](const std::uint8_t* in, std::int64_t n, std::uint32_t, char* out) {
-            functions_.begin(in, n, before, planes(out), sums.of);
+            functions_.begin(in, n, before, output(out), sums.of);
         });
         return sums;
     }
 
     void finish_parked(const Tile& tile, const PixelMap& map) const {
         for_each_stretch(tile, [&](std::int64_t, std::int64_t n, std::uint32_t number, char* out) {
-            functions_.end(planes(out), n, number, map);
+            functions_.end(output(out), n, number, map);
         });
     }
 
@@ -66,27 +71,22 @@ class Work {
 
     void store(const Tile& tile, const PixelMap& map) const {
         for_each_run(tile, [&](const std::uint8_t* in, std::int64_t n, std::uint32_t number, char* out) {
-            const std::int64_t channel = layout_.channel;
-            if (row_packed_) {
-                functions_.store(in, n, number, map, layout_.dtype, {out, out + channel, out + 2 * channel});
-                return;
-            }
+            if (row_packed_) return functions_.store(in, n, number, map, layout_.dtype, output(out));
             T scratch[3 * kRun];
-            functions_.store(in, n, number, map, layout_.dtype, {scratch, scratch + n, scratch + 2 * n});
+            functions_.store(in, n, number, map, layout_.dtype,
+                             {{scratch, scratch + n, scratch + 2 * n}, false});
             for (int c = 0; c < 3; ++c)
-                scatter(kBytes ? scratch + c : scratch + c * n, kBytes ? 3 : 1, out + c * channel,
+                scatter(kBytes ? scratch + c : scratch + c * n, kBytes ? 3 : 1, out + c * layout_.channel,
                         layout_.column, n);
         });
     }
 
   private:
     static constexpr bool kBytes = sizeof(T) == 1;
-    static constexpr std::int64_t kStep = kBytes ? 3 : static_cast<std::int64_t>(sizeof(T));
+    static constexpr std::int64_t kItem = static_cast<std::int64_t>(sizeof(T));
 
-    FloatPlanes planes(char* out) const {
-        float* const red = reinterpret_cast<float*>(out);
-        const std::int64_t channel = layout_.channel / kStep;
-        return {{red, red + channel, red + 2 * channel}};
+    PatchOutput output(char* out) const {
+        return {{out, out + layout_.channel, out + 2 * layout_.channel}, interleaved_};
     }
 
     // body(pixel in the tile, n, pixel in the patch, where it stands in the output) over stretches of a tile
@@ -118,7 +118,7 @@ class Work {
     const PatchLayout& layout_;
     const Patch& patch_;
     const Functions& functions_;
-    bool row_packed_, rows_joined_;
+    bool interleaved_, row_packed_, rows_joined_;
 };
 
 // Both readings of a patch. Within a task of several patches the loops run on one thread, and the second

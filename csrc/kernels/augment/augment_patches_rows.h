@@ -9,23 +9,25 @@
 
 namespace fastwsi {
 
-struct FloatPlanes {
-    float* of[3];
+// Where a run goes: its three planes; or its pixels, channels behind one another, from at[0] on. Bytes are
+// always interleaved.
+struct PatchOutput {
+    void* at[3];
+    bool interleaved;
 };
 
 // in: [n, 3] uint8. Adds each channel's values to its sum.
 using PatchSums = void(const std::uint8_t* in, std::int64_t n, const PixelMap& map, double (&sums)[3]);
 
-// The same, keeping the values in planes of n floats; and what is left to do, in place, once the mean is
-// known (with a map in mode `done`).
+// The same, keeping the values in an output of floats; and what is left to do, in place, once the mean is
+// known (with a map in mode `done`). Runs may be joined for the latter where they are of whole blocks.
 using PatchBegin = void(const std::uint8_t* in, std::int64_t n, const PixelMap& map,
-                        const FloatPlanes& planes, double (&sums)[3]);
-using PatchEnd = void(const FloatPlanes& planes, std::int64_t n, std::uint32_t number, const PixelMap& map);
+                        const PatchOutput& output, double (&sums)[3]);
+using PatchEnd = void(const PatchOutput& output, std::int64_t n, std::uint32_t number, const PixelMap& map);
 
-// in: [n, 3] uint8. planes[c]: n contiguous elements of the dtype; for u8 planes[0]: [n, 3] uint8.
-// `number`: of the first pixel in its patch.
+// in: [n, 3] uint8. `number`: of the first pixel in its patch.
 using PatchStore = void(const std::uint8_t* in, std::int64_t n, std::uint32_t number, const PixelMap& map,
-                        DType dtype, void* const (&planes)[3]);
+                        DType dtype, const PatchOutput& output);
 
 namespace baseline {
 PatchSums patch_sums;

@@ -26,13 +26,23 @@ struct PixelLoader {
     }
 };
 
-// With `planes`, also keeps the values there.
-template <ColourMode Mode, bool Keep>
-void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, const FloatPlanes& planes,
+// Keeps nothing.
+struct Nowhere {
+    static float* park(std::int64_t, std::int64_t, int) { return nullptr; }
+};
+template <class Output>
+constexpr bool kKeeps = true;
+template <>
+constexpr bool kKeeps<Nowhere> = false;
+
+// With an Output other than Nowhere, also parks the values there.
+template <ColourMode Mode, class Output>
+void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, const Output& given_output,
              double (&sums)[3]) {
     // Few enough additions in float32 that their rounding stays below a unit in the last place of one value.
     constexpr std::int64_t kGroup = 4 * kBlock;
-    const PixelMap map = given;
+    const PixelMap map = given;  // the stores below cannot change a copy
+    const Output output = given_output;
     const PixelLoader load{in, n};
     f64x4 total[3] = {};
     f32x8 x[2][3];
@@ -45,8 +55,9 @@ void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, cons
             for (int half = 0; half < 2; ++half) colour_vector<Mode>(map, x[half]);
             for (int c = 0; c < 3; ++c) {
                 group[c] += x[0][c] + x[1][c];
-                if (Keep)
-                    for (int half = 0; half < 2; ++half) store8(x[half][c], planes.of[c] + i + 8 * half);
+                if (kKeeps<Output>)
+                    for (int half = 0; half < 2; ++half)
+                        store8(x[half][c], output.park(i, kBlock, c) + 8 * half);
             }
         }
         for (int c = 0; c < 3; ++c) total[c] += widened_sum(group[c]);
@@ -57,61 +68,70 @@ void sum_run(const std::uint8_t* in, std::int64_t n, const PixelMap& given, cons
         for (int c = 0; c < 3; ++c)
             for (std::int64_t k = 0; k < n - i; ++k) {
                 total[c][0] += static_cast<double>(x[k / 8][c][k % 8]);
-                if (Keep) planes.of[c][i + k] = x[k / 8][c][k % 8];
+                if (kKeeps<Output>) output.park(i, n - i, c)[k] = x[k / 8][c][k % 8];
             }
     }
     for (int c = 0; c < 3; ++c) sums[c] += (total[c][0] + total[c][1]) + (total[c][2] + total[c][3]);
 }
 
-template <bool Keep>
-void sum_in_mode(const std::uint8_t* in, std::int64_t n, const PixelMap& map, const FloatPlanes& planes,
+template <class Output>
+void sum_in_mode(const std::uint8_t* in, std::int64_t n, const PixelMap& map, const Output& output,
                  double (&sums)[3]) {
     switch (map.mode) {
-        case ColourMode::plain: return sum_run<ColourMode::plain, Keep>(in, n, map, planes, sums);
-        case ColourMode::saturation: return sum_run<ColourMode::saturation, Keep>(in, n, map, planes, sums);
-        case ColourMode::hue: return sum_run<ColourMode::hue, Keep>(in, n, map, planes, sums);
+        case ColourMode::plain: return sum_run<ColourMode::plain>(in, n, map, output, sums);
+        case ColourMode::saturation: return sum_run<ColourMode::saturation>(in, n, map, output, sums);
+        case ColourMode::hue: return sum_run<ColourMode::hue>(in, n, map, output, sums);
         case ColourMode::done: return;  // nothing is left to do for it
     }
 }
 
-// Planes of values as blocks.
-struct PlaneLoader {
-    FloatPlanes planes;
+// Parked values as blocks.
+template <class Output>
+struct ParkedLoader {
+    Output output;
     std::int64_t n;
 
     FASTWSI_INLINE_MEMBER void operator()(std::int64_t i, f32x8 (&x)[2][3]) const {
         if (i + kBlock <= n) {
             for (int c = 0; c < 3; ++c)
-                for (int half = 0; half < 2; ++half) x[half][c] = load8(planes.of[c] + i + 8 * half);
+                for (int half = 0; half < 2; ++half) x[half][c] = load8(output.park(i, kBlock, c) + 8 * half);
             return;
         }
         for (int c = 0; c < 3; ++c) {
             float rest[kBlock] = {};
-            memcpy(rest, planes.of[c] + i, static_cast<std::size_t>(n - i) * sizeof(float));
+            memcpy(rest, output.park(i, n - i, c), static_cast<std::size_t>(n - i) * sizeof(float));
             for (int half = 0; half < 2; ++half) x[half][c] = load8(rest + 8 * half);
         }
     }
 };
 
+template <class Output>
+void finish_run(const Output& output, std::int64_t n, std::uint32_t number, const PixelMap& map) {
+    store_floats<ColourMode::done>(ParkedLoader<Output>{output, n}, n, number, map, output);
+}
+
 }  // namespace
 
 void patch_sums(const std::uint8_t* in, std::int64_t n, const PixelMap& map, double (&sums)[3]) {
-    sum_in_mode<false>(in, n, map, {}, sums);
+    sum_in_mode(in, n, map, Nowhere{}, sums);
 }
 
-void patch_begin(const std::uint8_t* in, std::int64_t n, const PixelMap& map, const FloatPlanes& planes,
+void patch_begin(const std::uint8_t* in, std::int64_t n, const PixelMap& map, const PatchOutput& output,
                  double (&sums)[3]) {
-    sum_in_mode<true>(in, n, map, planes, sums);
+    if (output.interleaved) return sum_in_mode(in, n, map, Interleaved<float>(output.at), sums);
+    sum_in_mode(in, n, map, Planar<float>(output.at), sums);
 }
 
-void patch_end(const FloatPlanes& planes, std::int64_t n, std::uint32_t number, const PixelMap& map) {
-    store_planes<ColourMode::done, float>(PlaneLoader{planes, n}, n, number, map,
-                                          {planes.of[0], planes.of[1], planes.of[2]});
+void patch_end(const PatchOutput& output, std::int64_t n, std::uint32_t number, const PixelMap& map) {
+    if (output.interleaved) return finish_run(Interleaved<float>(output.at), n, number, map);
+    finish_run(Planar<float>(output.at), n, number, map);
 }
 
 void patch_store(const std::uint8_t* in, std::int64_t n, std::uint32_t number, const PixelMap& map,
-                 DType dtype, void* const (&planes)[3]) {
-    store_run(PixelLoader{in, n}, n, number, map, dtype, planes);
+                 DType dtype, const PatchOutput& output) {
+    const PixelLoader load{in, n};
+    if (output.interleaved) return store_run<Interleaved>(load, n, number, map, dtype, output.at);
+    store_run<Planar>(load, n, number, map, dtype, output.at);
 }
 
 }  // namespace fastwsi::FASTWSI_ISA

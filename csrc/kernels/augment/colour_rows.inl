@@ -41,32 +41,68 @@ FASTWSI_INLINE void colour_block(const PixelMap& map, std::uint32_t number, f32x
     }
 }
 
-// Scaled, into planes of T.
+// Where a run's values go: three planes of T, or pixels of three T behind one another from the first pointer
+// on. `park(i, n, c)` is where channel c of a block of n pixels may wait, as floats, for its last steps:
+// memory that holds nothing but this block, in the end too.
 template <class T>
-FASTWSI_INLINE void store_block(const PixelMap& map, const f32x8 (&x)[2][3], T* const (&plane)[3]) {
-    for (int c = 0; c < 3; ++c)
-        for (int half = 0; half < 2; ++half)
-            store8(x[half][c] * map.scale[c] + map.shift[c], plane[c] + 8 * half);
-}
+struct Planar {
+    T* plane[3];
 
-// `load(i, x)` gives pixels i to i + 15, or fewer at the end with anything behind them.
-template <ColourMode Mode, class T, class Load>
-void store_planes(const Load& load, std::int64_t n, std::uint32_t number, const PixelMap& given,
-                  void* const (&planes)[3]) {
+    explicit Planar(void* const (&at)[3])
+        : plane{static_cast<T*>(at[0]), static_cast<T*>(at[1]), static_cast<T*>(at[2])} {}
+    FASTWSI_INLINE_MEMBER T* park(std::int64_t i, std::int64_t, int c) const { return plane[c] + i; }
+    FASTWSI_INLINE_MEMBER void block(const f32x8 (&x)[2][3], std::int64_t i) const {
+        for (int c = 0; c < 3; ++c)
+            for (int half = 0; half < 2; ++half) store8(x[half][c], plane[c] + i + 8 * half);
+    }
+    void part(const f32x8 (&x)[2][3], std::int64_t i, std::int64_t n) const {
+        T whole[3 * kBlock];
+        void* const at[3] = {whole, whole + kBlock, whole + 2 * kBlock};
+        Planar(at).block(x, 0);
+        for (int c = 0; c < 3; ++c) memcpy(plane[c] + i, at[c], static_cast<std::size_t>(n) * sizeof(T));
+    }
+};
+
+template <class T>
+struct Interleaved {
+    T* pixels;
+
+    explicit Interleaved(void* const (&at)[3]) : pixels(static_cast<T*>(at[0])) {}
+    FASTWSI_INLINE_MEMBER T* park(std::int64_t i, std::int64_t n, int c) const {
+        return pixels + 3 * i + c * n;
+    }
+    FASTWSI_INLINE_MEMBER void block(const f32x8 (&x)[2][3], std::int64_t i) const {
+        for (int half = 0; half < 2; ++half) {
+            f32x8 packed[3];
+            interleave8(x[half], packed);
+            for (int k = 0; k < 3; ++k) store8(packed[k], pixels + 3 * (i + 8 * half) + 8 * k);
+        }
+    }
+    void part(const f32x8 (&x)[2][3], std::int64_t i, std::int64_t n) const {
+        T whole[3 * kBlock];
+        void* const at[3] = {whole, nullptr, nullptr};
+        Interleaved(at).block(x, 0);
+        memcpy(pixels + 3 * i, whole, static_cast<std::size_t>(3 * n) * sizeof(T));
+    }
+};
+
+// `load(i, x)` gives pixels i to i + 15, or fewer at the end with anything behind them. They are scaled.
+template <ColourMode Mode, class Output, class Load>
+void store_floats(const Load& load, std::int64_t n, std::uint32_t number, const PixelMap& given,
+                  const Output& given_output) {
     const PixelMap map = given;  // the stores below cannot change a copy
-    T* const plane[3] = {static_cast<T*>(planes[0]), static_cast<T*>(planes[1]), static_cast<T*>(planes[2])};
+    const Output output = given_output;
     for (std::int64_t i = 0; i < n; i += kBlock) {
         f32x8 x[2][3];
         load(i, x);
         colour_block<Mode>(map, number + static_cast<std::uint32_t>(i), x);
+        for (int half = 0; half < 2; ++half)
+            for (int c = 0; c < 3; ++c) x[half][c] = x[half][c] * map.scale[c] + map.shift[c];
         if (i + kBlock <= n) {
-            store_block<T>(map, x, {plane[0] + i, plane[1] + i, plane[2] + i});
-            continue;
+            output.block(x, i);
+        } else {
+            output.part(x, i, n - i);
         }
-        T rest[3][kBlock];
-        store_block<T>(map, x, {rest[0], rest[1], rest[2]});
-        for (int c = 0; c < 3; ++c)
-            memcpy(plane[c] + i, rest[c], static_cast<std::size_t>(n - i) * sizeof(T));
     }
 }
 
@@ -93,25 +129,26 @@ void store_pixels(const Load& load, std::int64_t n, std::uint32_t number, const 
     }
 }
 
-// One choice per run: which steps, and what comes out. For bytes, planes[0] is the interleaved output.
-template <class Load>
+// One choice per run: which steps, and what comes out, floats as Planar or Interleaved. Bytes are always
+// interleaved, from at[0] on.
+template <template <class> class Output, class Load>
 void store_run(const Load& load, std::int64_t n, std::uint32_t number, const PixelMap& map, DType dtype,
-               void* const (&planes)[3]) {
+               void* const (&at)[3]) {
     const auto run = [&](auto mode) {
         constexpr ColourMode kMode = decltype(mode)::value;
         switch (dtype) {
             case DType::u8:
-                return store_pixels<kMode>(load, n, number, map, static_cast<std::uint8_t*>(planes[0]));
-            case DType::f16: return store_planes<kMode, Half>(load, n, number, map, planes);
-            case DType::bf16: return store_planes<kMode, BFloat16>(load, n, number, map, planes);
-            default: return store_planes<kMode, float>(load, n, number, map, planes);
+                return store_pixels<kMode>(load, n, number, map, static_cast<std::uint8_t*>(at[0]));
+            case DType::f16: return store_floats<kMode>(load, n, number, map, Output<Half>(at));
+            case DType::bf16: return store_floats<kMode>(load, n, number, map, Output<BFloat16>(at));
+            default: return store_floats<kMode>(load, n, number, map, Output<float>(at));
         }
     };
     switch (map.mode) {
         case ColourMode::plain: return run(ModeConstant<ColourMode::plain>{});
         case ColourMode::saturation: return run(ModeConstant<ColourMode::saturation>{});
         case ColourMode::hue: return run(ModeConstant<ColourMode::hue>{});
-        case ColourMode::done: return;  // a matter of planes, see the operations
+        case ColourMode::done: return;  // see the operations
     }
 }
 

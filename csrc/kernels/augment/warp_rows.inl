@@ -347,7 +347,7 @@ void warp_stretch(const WarpArgs& args, const Sampler& sampler, const Positions&
     const std::uint32_t number = static_cast<std::uint32_t>(y * args.map.width + x);
     if (map.mode == ColourMode::done)
         return store_pixels<ColourMode::done>(load, n, number, map, static_cast<std::uint8_t*>(planes[0]));
-    store_run(load, n, number, map, args.dtype, planes);
+    store_run<Planar>(load, n, number, map, args.dtype, planes);
 }
 
 }  // namespace

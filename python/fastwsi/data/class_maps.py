@@ -68,6 +68,8 @@ class Labels:
         self._annotations, self._mask = annotations, mask
         self._mask_values = dict.fromkeys(mask_values, 1)
         self._values = [(group, 1) for group in tumour] + [(group, 0) for group in EXCLUDED_GROUPS]
+        self._painter = annotations.painter(self._values)
+        self.of_shapes = mask is None  # no file is needed for them any more
         self.any = mask is not None or any(shape.group in tumour for shape in annotations)
 
     def window(
@@ -76,7 +78,7 @@ class Labels:
         """Return labels (height, width) of a window whose pixels span ``scale`` level-0 pixels."""
         if self._mask is not None:
             return self._mask.rasterise(xy, size, scale=scale, values=self._mask_values)
-        return self._annotations.rasterise(xy, size, scale=scale, values=self._values)
+        return self._painter.window(xy, size, scale)
 
     def small_places(self, longest: float) -> list[tuple[float, float]]:
         """Return places inside tumours that are so small that painting coarsely may miss them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from fastwsi.slides.backend import Pixels
     from fastwsi.stain import HsdNormalizer
 
+logger = logging.getLogger(__name__)
+
 _MOST_OPEN = 64  # slides, in each process
+_CACHES = 512 << 20  # bytes of decoded tiles that they may keep together
+_CACHE = 32 << 20  # and each: what openslide keeps
 _ATTEMPTS = 32  # at a patch whose label is that of its stream
 
 
@@ -61,7 +66,8 @@ class PatchDataset:
 
     A patch's label is that of its centre, at level 0 exactly as annotated: drawn again, up to 32 times, until
     it is what its stream promises (near a tumour's edge a cell is of one class and a patch in it of the
-    other). Each process opens each slide once.
+    other). So are patches that cannot be read, and a warning names the slide once; a slide of which no
+    attempt can be read is an error. Each process opens each slide once.
 
     Parameters
     ----------
@@ -113,23 +119,41 @@ class PatchDataset:
         self.context, self.stains = tuple(context), stains
         self._length = _numbers.whole(length, "length", 1)
         # One decoding thread: loaders have workers.
-        self._options = {"threads": 1, "cache": "8MiB", **(open_options or {})}
+        cache = min(_CACHE, _CACHES // min(len(self.records), _MOST_OPEN))
+        self._options = {"threads": 1, "cache": cache, **(open_options or {})}
         self._open: dict[int, tuple[Slide, Labels]] = {}
+        self._drawn: dict[int, Labels] = {}  # which take longer to read than slides to open
+        self._warned: set[int] = set()
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> PatchSample:
-        for attempt in range(_ATTEMPTS):
-            sample = self._sample(self.sampler.draw(index, attempt))
+        return self.sample(index)
+
+    def sample(self, index: int, out: Pixels | None = None) -> PatchSample:
+        """Return a sample; ``out`` is memory for its pixels, where there is some already."""
+        error = None
+        for attempt in range(_ATTEMPTS + 1):
+            try:
+                draw = self.sampler.draw(index, attempt % _ATTEMPTS)
+                sample = self._sample(draw if attempt < _ATTEMPTS else self._within(draw), out)
+            except SlideError as found:
+                error = found  # of that place alone, it may be
+                self._warn(draw.slide, found)
+                continue
             if sample is not None:
                 return sample
-        sample = self._sample(self._within(self.sampler.draw(index)))
-        if sample is not None:
-            return sample
-        draw = self.sampler.draw(index)
-        reason = f"no patch of the stream {draw.stream!r}: its map and its labels disagree"
-        raise SlideError(self.records[draw.slide].path, reason)
+        path = self.records[draw.slide].path
+        if error is not None:
+            raise SlideError(path, f"no patch of the slide can be read: {error.reason}") from error
+        raise SlideError(path, f"no patch of the stream {draw.stream!r}: its map and its labels disagree")
+
+    def _warn(self, slide: int, error: SlideError) -> None:
+        """Tell of a slide that makes trouble, once in each process."""
+        if slide not in self._warned:
+            self._warned.add(slide)
+            logger.warning("%s; other patches of the slide are tried instead", error)
 
     def _within(self, draw: Draw) -> Draw:
         """Return a draw about one of its cell's annotated pixels: what is tiny, draws all but miss."""
@@ -143,29 +167,32 @@ class PatchDataset:
         row, column = places[generator(self.sampler.seed, draw.index, _ATTEMPTS).integers(len(places))]
         return replace(draw, centre=(corner[0] + column + 0.5, corner[1] + row + 0.5))
 
-    def _sample(self, draw: Draw) -> PatchSample | None:
+    def _sample(self, draw: Draw, out: Pixels | None) -> PatchSample | None:
         slide, labels = self._opened(draw.slide)
         scale = (1.0, 1.0) if self.mpp is None else slide.scale(self.mpp)
         around = self._corner(draw.centre, self.centre, scale)
         centre = labels.window(around, (self.centre, self.centre), scale)
-        share = float(centre.mean())
+        share = np.count_nonzero(centre) / centre.size
         if draw.stream in ("normal", "tumor") and (share > 0) != (draw.stream == "tumor"):
             return None
         if share == 0 and draw.stream != "normal" and not self.records[draw.slide].exhaustive:
             return None  # what is not annotated there is not known to be normal
         xy = self._corner(draw.centre, self.size, scale)
         name = self.records[draw.slide].name
-        pixels = self._pixels(slide, draw.centre, xy, name)
+        pixels = self._pixels(slide, draw.centre, name, out)
         mask = labels.window(xy, (self.size, self.size), scale) if self.mask else None
         return PatchSample(pixels, int(share > 0), share, mask, name, xy, draw.index, draw.stream)
 
-    def _pixels(self, slide: Slide, centre: tuple[float, float], xy: tuple[int, int], name: str) -> Pixels:
-        found = [slide.read(xy, self.size, mpp=self.mpp)]
-        for mpp in self.context:
-            corner = self._corner(centre, self.size, slide.scale(mpp))
-            found.append(slide.read(corner, self.size, mpp=mpp))
-        pixels = np.stack(found) if self.context else found[0]
-        return pixels if self.stains is None else self.stains[name](pixels)
+    def _pixels(self, slide: Slide, centre: tuple[float, float], name: str, out: Pixels | None) -> Pixels:
+        shape = (self.size, self.size, 3)
+        if out is None or self.stains is not None:
+            pixels = np.empty((1 + len(self.context), *shape) if self.context else shape, np.uint8)
+        else:
+            pixels = out
+        for mpp, target in zip((self.mpp, *self.context), pixels.reshape(-1, *shape), strict=True):
+            scale = (1.0, 1.0) if mpp is None else slide.scale(mpp)
+            slide.rows(mpp=mpp, xy=self._corner(centre, self.size, scale), size=self.size).fill(0, target)
+        return pixels if self.stains is None else self.stains[name](pixels, out=out)
 
     def _corner(self, centre: tuple[float, float], side: int, scale: tuple[float, float]) -> tuple[int, int]:
         x, y = (int(np.floor(c - side * s / 2)) for c, s in zip(centre, scale, strict=True))
@@ -176,7 +203,10 @@ class PatchDataset:
         if found is None:
             record = self.records[index]
             slide = record.open(**self._options)
-            found = slide, labels_of(record, slide, self.tumour)
+            labels = self._drawn.get(index) or labels_of(record, slide, self.tumour)
+            if labels.of_shapes:  # masks are files, which cannot all stay open
+                self._drawn[index] = labels
+            found = slide, labels
             while len(self._open) >= _MOST_OPEN:
                 oldest = next(iter(self._open))
                 self._open.pop(oldest)[0].close()
@@ -184,4 +214,4 @@ class PatchDataset:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": {}, "_drawn": {}}

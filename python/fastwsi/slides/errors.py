@@ -17,7 +17,8 @@ class SlideError(Exception):
     path : Path
         The file.
     reason : str
-        What is wrong with it, and what helps.
+        What is wrong with it, and what helps. Without it, ``path`` is taken for what a traceback ends with:
+        torch has no more than that left of an error in a loader's worker, and calls its class with it.
 
     Examples
     --------
@@ -27,7 +28,12 @@ class SlideError(Exception):
     fastwsi.slides.errors.SlideError: tumor_001.tif: the file is empty
     """
 
-    def __init__(self, path: str | Path, reason: str) -> None:
+    def __init__(self, path: str | Path, reason: str | None = None) -> None:
+        if reason is None:
+            printed = (
+                str(path).rpartition(f"\n{type(self).__module__}.{type(self).__qualname__}: ")[2].strip()
+            )
+            path, _, reason = printed.partition(": ")
         # Both are Exception's arguments, so that the error survives the way from a worker process.
         super().__init__(str(path), reason)
         self.path, self.reason = Path(path), reason

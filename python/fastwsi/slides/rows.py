@@ -41,5 +41,9 @@ class SlideRows:
     def rows(self, top: int, bottom: int) -> Pixels:
         """Return rows [top, bottom): uint8, (bottom - top, width, 3)."""
         out = np.empty((bottom - top, self.width, 3), np.uint8)
-        self._slide.fill_rows(self._sampling, top, out)
+        self.fill(top, out)
         return out
+
+    def fill(self, top: int, out: Pixels) -> None:
+        """Write rows from ``top`` on into memory that the caller has: uint8, (rows, width, 3)."""
+        self._slide.fill_rows(self._sampling, top, out)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastwsi import _numbers
-from fastwsi.slides.annotations.rasterising import Labels, Points, paint
+from fastwsi.slides.annotations.rasterising import Labels, Painter, Points
 
 Kind = Literal["polygon", "rectangle", "spline", "line", "dot", "points"]
 AREAS = frozenset({"polygon", "rectangle", "spline"})
@@ -142,7 +142,11 @@ class Annotations:
         -------
         uint8 array, shape (height, width)
         """
-        return paint(self._layers(values), xy, size, scale)
+        return self.painter(values).window(xy, size, scale)
+
+    def painter(self, values: dict[str, int] | Sequence[tuple[str, int]] | None = None) -> Painter:
+        """Return what paints many windows alike, faster than `rasterise` one after the other."""
+        return Painter(self._layers(values))
 
     def _layers(
         self, values: dict[str, int] | Sequence[tuple[str, int]] | None
