@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,9 +195,9 @@ def test_a_corrupt_tile_is_background_and_known(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Stop, ValueError])
 @pytest.mark.parametrize("where", ["progress", "scorer", "reader"])
 def test_nothing_runs_on_after_an_error(monkeypatch, error, where):
-    slide = fastwsi.open_slide(np.full((1500, 1500, 3), 200, np.uint8), mpp=0.5)
-    model, calls = Mean(), []
-    read = ScanPlan.read
+    """A hundred blocks, of which most wait to be read when it comes."""
+    slide = fastwsi.open_slide(np.broadcast_to(np.uint8(200), (10_000, 10_000, 3)), mpp=0.5)
+    read, calls, reads = ScanPlan.read, [], []
 
     def fail(*_):
         calls.append(1)
@@ -201,25 +205,27 @@ def test_nothing_runs_on_after_an_error(monkeypatch, error, where):
             raise error("enough")
 
     def slow(plan, block):
-        time.sleep(0.02)
+        reads.append(1)
+        time.sleep(0.05)
         if where == "reader":
             fail()
         return read(plan, block)
 
+    def failing(pixels):
+        fail()
+        return torch.zeros(len(pixels))
+
     monkeypatch.setattr(ScanPlan, "read", slow)
     if where == "scorer":
-        monkeypatch.setattr(
-            Mean, "scorer", lambda *_, **__: lambda pixels: (fail(), torch.zeros(len(pixels)))[1]
-        )
-    began = time.perf_counter()
+        monkeypatch.setattr(Mean, "scorer", lambda *_, **__: failing)
     with pytest.raises(error, match="enough") as caught:
-        scan(model, slide, stride=16, device="cpu", progress=fail if where == "progress" else None)
+        scan(Mean(), slide, device="cpu", progress=fail if where == "progress" else None)
     # Even while the error, and with it the frames that it went through, is held.
     assert not our_threads(), caught
-    assert len(calls) < 8
-    assert time.perf_counter() - began < 5
+    assert len(reads) < 10
     monkeypatch.undo()
-    assert np.isfinite(scan(model, slide, device="cpu").heatmap).all()
+    small = fastwsi.open_slide(np.full((300, 200, 3), 51, np.uint8))
+    np.testing.assert_allclose(scan(Mean(), small, device="cpu").heatmap[:4, :3], 0.2, atol=1e-6)
 
 
 def test_sparse_tissue_reads_only_what_it_needs():
@@ -239,3 +245,13 @@ def test_sparse_tissue_reads_only_what_it_needs():
     found = scan(Mean(), slide, tissue=TissueMask.of(slide, mask), device="cpu")
     assert found.patches == 2
     assert sum(asked) == 2 * 64 * 64
+
+
+@pytest.mark.slow
+def test_a_slide_of_100_000_pixels_squared_takes_less_than_2_gib():
+    """One minute; 0.4 GiB with one reader, of which torch is most, and 0.9 with eight."""
+    program = Path(__file__).with_name("huge_scan.py")
+    done = subprocess.run([sys.executable, program, "8"], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert (told["shape"], told["right"]) == ([782, 782], True)
+    assert told["peak"] < 2 << 30, told
