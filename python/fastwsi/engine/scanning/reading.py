@@ -64,6 +64,7 @@ class ReadAhead:
                     pixels = coming.result()
                     self.waited += time.perf_counter() - began
                     yield block, pixels
+                    del coming, pixels  # before the next block is begun, not when it comes
             finally:
                 for _, coming in queue:
                     coming.cancel()
