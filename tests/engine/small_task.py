@@ -10,6 +10,9 @@ from torch import nn
 from fastwsi.data import PatchSample
 from fastwsi.engine import TrainingRecipe
 
+CPU = {"accelerator": "cpu", "devices": 1, "progress": False}
+SMALL = {"steps": 24, "batch_size": 8, "validate_every": 10, "validation_patches": 32, "workers": 0}
+
 
 class Squares(torch.utils.data.Dataset):
     """Patches that are made of their numbers: half of them darker."""
@@ -64,3 +67,15 @@ class SmallTask:
 
     def classifier(self):
         return self.network[-1].parameters()
+
+
+def recipe(**changes):
+    return TrainingRecipe(**{**SMALL, "learning_rate": 0.01, **changes})
+
+
+def weights(task):
+    return {name: value.clone() for name, value in task.network.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)

@@ -4,68 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.small_task import SmallTask, Squares
-from fastwsi.engine import RunFolder, TrainingError, TrainingRecipe, train
+from engine.small_task import CPU, SmallTask, Squares, recipe, same, weights
+from fastwsi.engine import RunFolder, TrainingError, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 TESTS = Path(__file__).parent.parent
-CPU = {"accelerator": "cpu", "devices": 1, "progress": False}
-SMALL = {"steps": 24, "batch_size": 8, "validate_every": 10, "validation_patches": 32, "workers": 0}
-
-
-def recipe(**changes):
-    return TrainingRecipe(**{**SMALL, "learning_rate": 0.01, **changes})
-
-
-def weights(task):
-    return {name: value.clone() for name, value in task.network.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
-
-
-class StopAfter(pl.Callback):
-    """Something that goes wrong."""
-
-    def __init__(self, updates):
-        self.updates = updates
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if trainer.global_step == self.updates:
-            raise KeyboardInterrupt
-
-
-class Signal(pl.Callback):
-    """Ctrl-C, or a system that wants its machine back."""
-
-    def __init__(self, updates, number):
-        self.updates, self.number = updates, number
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.updates - 1:
-            signal.raise_signal(self.number)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An undisturbed run."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    task = SmallTask(recipe())
-    train(task, folder, **CPU)
-    return folder, task
 
 
 def test_every_sample_once_in_order(whole):
@@ -90,101 +42,45 @@ def test_what_a_run_leaves(whole):
     assert losses[0]["patches_per_second"] > 0
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("schedule", ["halving", "one_cycle", "plateau"])
-def test_a_run_that_was_stopped_goes_on(tmp_path, schedule, accumulate):
-    settings = recipe(
-        schedule=schedule, halve_every=64, plateau_patience=0, accumulate=accumulate,
-        checkpoint_minutes=1e-9,
-        optimiser="tensorflow_rmsprop", epsilon=1.0,
-        weight_average="ema" if schedule == "halving" else "none",
-    )  # fmt: skip
-    undisturbed = SmallTask(settings)
-    train(undisturbed, tmp_path / "whole", **CPU)
-    stopped = SmallTask(settings)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(stopped, tmp_path / "parts", callbacks=[StopAfter(13)], **CPU)
-    again = SmallTask(settings)
-    train(again, tmp_path / "parts", resume=True, **CPU)
-    assert not same(weights(stopped), weights(undisturbed))
-    assert same(weights(again), weights(undisturbed))
-    seen = set(again.trained_on)
-    assert min(seen) > 0
-    assert max(seen) == 24 * 8 * accumulate - 1
-    one, other = (RunFolder(tmp_path / name).rows() for name in ("whole", "parts"))
-    assert [row["update"] for row in one] == [row["update"] for row in other]
-    assert [row.get("validation_loss") for row in one] == [row.get("validation_loss") for row in other]
-
-
-SCRIPT = """
-import sys, torch
-sys.path.insert(0, {tests!r})
-from engine.small_task import SmallTask
-from fastwsi.engine import TrainingRecipe, train
-recipe = TrainingRecipe(steps=400, batch_size=8, learning_rate=0.01, validate_every=0, workers=1,
-                        checkpoint_minutes=1e-9)
-task = SmallTask(recipe)
-train(task, {folder!r}, resume={resume}, accelerator="cpu", devices=1, progress=False)
-torch.save(task.network.state_dict(), {folder!r} + "/weights.pt")
-print(task.trained_on[0], task.trained_on[-1])
-"""
-
-
-def script(folder, resume):
-    return [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        SCRIPT.format(tests=str(TESTS), folder=str(folder), resume=resume),
-    ]
-
-
-def test_killed_in_the_middle(tmp_path):
-    """By the system, without a chance to say goodbye, workers and all."""
+def two_ranks(folder, what, every):
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, str(TESTS / "engine" / "two_ranks.py"), str(folder), what, str(every)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        script(tmp_path / "whole", False), env=environment, capture_output=True, check=True, text=True
-    )
-    assert done.stdout.split() == ["0", "3199"]
-    process = subprocess.Popen(
-        script(tmp_path / "killed", False),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "killed" / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    done = subprocess.run(
-        script(tmp_path / "killed", True), env=environment, capture_output=True, check=True, text=True
-    )
-    first, last = map(int, done.stdout.split())
-    assert 0 < first < last == 3199
-    one, other = (
-        torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "killed")
-    )
-    assert same(one, other)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def ranks_weights(folder):
+    return [torch.load(folder / f"weights_{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 def test_two_ranks(tmp_path):
     """Each sees half of what there is, and both end with the same weights."""
-    command = [sys.executable, str(TESTS / "engine" / "two_ranks.py"), str(tmp_path), "begin"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    two_ranks(tmp_path, "begin", 6)
     seen = [json.loads((tmp_path / f"seen_{rank}.json").read_text()) for rank in (0, 1)]
     assert seen[0][:8] == [0, 1, 2, 3, 8, 9, 10, 11]
     assert seen[1][:8] == [4, 5, 6, 7, 12, 13, 14, 15]
     assert sorted(seen[0] + seen[1]) == list(range(12 * 8))
-    one, other = (torch.load(tmp_path / f"weights_{rank}.pt", weights_only=True) for rank in (0, 1))
+    one, other = ranks_weights(tmp_path)
     trained = [name for name in one if "running" not in name]  # each rank's batch norms see its own batches
     assert all(torch.equal(one[name], other[name]) for name in trained)
     rows = RunFolder(tmp_path).rows()
     assert [row["update"] for row in rows if "validation_auc" in row] == [6, 12]
+
+
+@pytest.mark.slow
+def test_two_ranks_stop_and_go_on(tmp_path):
+    """With validations wherever ranks would agree to stop."""
+    two_ranks(tmp_path / "whole", "begin", 4)
+    two_ranks(tmp_path / "parts", "stop", 4)
+    assert (tmp_path / "parts" / "last.ckpt").exists()
+    two_ranks(tmp_path / "parts", "resume", 4)
+    seen = json.loads((tmp_path / "parts" / "seen_0.json").read_text())
+    assert len(seen) == (12 - 8) * 4
+    assert all(
+        same(a, b)
+        for a, b in zip(ranks_weights(tmp_path / "whole"), ranks_weights(tmp_path / "parts"), strict=True)
+    )
 
 
 def test_a_folder_of_another_run(whole):
@@ -218,88 +114,15 @@ def test_a_loss_that_is_no_number_in_the_last_step(tmp_path):
     assert not (tmp_path / "last.ckpt").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop(tmp_path, whole, number):
-    """After the update, with all there is; nothing is lost, and signals mean again what they meant."""
-    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(TrainingError, match="stopped after update 13, as asked; --resume") as told:
-        train(SmallTask(recipe()), tmp_path, callbacks=[Signal(13, number)], **CPU)
-    assert told.value.exit_code == 128 + number
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    again = SmallTask(recipe())
-    train(again, tmp_path, resume=True, **CPU)
-    assert again.trained_on[0] == 13 * 8
-    assert same(weights(again), weights(whole[1]))
-
-
-def test_more_steps_than_at_first(tmp_path, whole, caplog):
-    train(SmallTask(recipe(steps=10)), tmp_path, **CPU)
-    again = SmallTask(recipe(learning_rate=0.01))
-    train(again, tmp_path, resume=True, **CPU)
-    assert same(weights(again), weights(whole[1]))
-    assert "goes on with steps 24 instead of 10" in caplog.text
-    starts = json.loads((tmp_path / "environment.json").read_text())
-    assert [start["changed"] for start in starts] == [{}, {"steps": [10, 24]}]
-
-
-@pytest.mark.parametrize("schedule", ["constant", "halving", "plateau"])
-def test_another_learning_rate_than_at_first(tmp_path, schedule):
-    settings = {"schedule": schedule, "validate_every": 5, "plateau_patience": 99}
-    train(SmallTask(recipe(steps=10, **settings)), tmp_path, **CPU)
-    train(SmallTask(recipe(steps=20, **settings, learning_rate=0.002)), tmp_path, resume=True, **CPU)
-    rates = {row["update"]: row["learning_rate"] for row in RunFolder(tmp_path).rows()}
-    assert rates[10] == pytest.approx(0.01)
-    assert rates[20] == pytest.approx(0.002)
-
-
-def test_one_cycle_cannot_be_stretched(tmp_path):
-    train(SmallTask(recipe(steps=4, schedule="one_cycle")), tmp_path, **CPU)
-    with pytest.raises(ValueError, match="steps: a run's one cycle of learning rates cannot be stretched"):
-        train(SmallTask(recipe(steps=8, schedule="one_cycle")), tmp_path, resume=True, **CPU)
-
-
-def test_on_other_slides(tmp_path):
-    train(SmallTask(recipe(steps=2)), tmp_path, **CPU)
-    other = SmallTask(recipe(steps=2))
-    other.data = lambda: {"train": ["slide_0", "slide_9"], "validation": ["slide_2"]}
-    with pytest.raises(ValueError, match=r"slides: train: 1 are gone and 1 are new \(slide_1, slide_9\)"):
-        train(other, tmp_path, resume=True, **CPU)
-
-
-def test_what_stopped_before_its_first_checkpoint_begins_anew(tmp_path):
-    with pytest.raises(TrainingError, match="the loss is nan"):
-        train(SmallTask(recipe(), nan_at=3), tmp_path, **CPU)
-    train(SmallTask(recipe(steps=20, batch_size=4)), tmp_path, **CPU)
-    assert [row["update"] for row in RunFolder(tmp_path).rows()] == [10, 20, 20]
-
-
-LOCK = """
-import sys, time
-from pathlib import Path
-from fastwsi.engine import RunFolder
-with RunFolder(Path(sys.argv[1])).locked():
-    print("locked", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_two_runs_in_one_folder(tmp_path):
-    command = [sys.executable, "-c", LOCK, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "locked\n"
-        with pytest.raises(ValueError, match="another process is training in it"):
-            train(SmallTask(recipe()), tmp_path, **CPU)
-        process.kill()
-
-
 def test_what_goes_by_validations_needs_them(tmp_path):
     for asked in ({"schedule": "plateau"}, {"keep": "best"}):
         with pytest.raises(ValueError, match="validate_every: got 0, expected 1 at least"):
             recipe(validate_every=0, **asked)
-    task = SmallTask(recipe(schedule="plateau"))
-    task.samples = lambda *, training: Squares(0) if training else None
-    with pytest.raises(TrainingError, match="schedule: got plateau"):
-        train(task, tmp_path, **CPU)
+    for asked in ({"schedule": "plateau"}, {"keep": "best"}):
+        task = SmallTask(recipe(**asked))
+        task.samples = lambda *, training: Squares(0) if training else None
+        with pytest.raises(TrainingError, match="which goes by validations, and there is no slide for any"):
+            train(task, tmp_path, **CPU)
 
 
 def test_the_best_is_kept_with_averaged_weights(tmp_path):

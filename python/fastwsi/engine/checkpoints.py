@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from typing_extensions import override
 
+from fastwsi._files import replacing
 from fastwsi.engine.stopping import Stopping, TrainingStopped
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from fastwsi.engine.run_folder import RunFolder
 
 LAST, BEST = "last.ckpt", "best.safetensors"
 _AGREEING = 8  # updates between looks at what the first of several ranks wants: each look is waited for
@@ -35,72 +39,72 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write a checkpoint when it is time."""
-        every = self._validate_every
-        if every > 1 and trainer.global_step % every == 0:
-            return  # a validation comes first, and may change the learning rate
+        every, update = self._validate_every, trainer.global_step
         if (batch_idx + 1) % pl_module.recipe.accumulate:
             return
-        due, stopping = self._wanted(trainer)
-        if due or stopping:
-            self._write(trainer)
-        if stopping and trainer.global_step < pl_module.recipe.steps:
-            raise TrainingStopped(trainer.global_step, stopping)
+        if every and update % every == 0:
+            return  # a validation comes first, and may change the learning rate
+        if trainer.world_size == 1 or update % _AGREEING == 0:
+            self._write_if_due(trainer)
+
+    @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Write one that had to wait for the validation."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._write_if_due(trainer)
 
     @override
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what came out."""
         self._write(trainer)
 
-    def _wanted(self, trainer: pl.Trainer) -> tuple[bool, int]:
-        """Tell whether to write, and by which signal to stop; of several ranks the first decides."""
-        own = time.monotonic() - self._written >= self._seconds, self._stopping.asked
-        if trainer.world_size == 1:
-            return own
-        if trainer.global_step % _AGREEING:
-            return False, 0
-        due, stopping = trainer.strategy.broadcast(own)
-        return bool(due), int(stopping)
+    def _write_if_due(self, trainer: pl.Trainer) -> None:
+        """Write when it is time, and stop where that is asked; of several ranks the first decides."""
+        wanted = time.monotonic() - self._written >= self._seconds, self._stopping.asked
+        due, stopping = wanted if trainer.world_size == 1 else trainer.strategy.broadcast(wanted)
+        if due or stopping:
+            self._write(trainer)
+        module: Any = trainer.lightning_module
+        if stopping and trainer.global_step < module.recipe.steps:
+            raise TrainingStopped(trainer.global_step, int(stopping))
 
     def _write(self, trainer: pl.Trainer) -> None:
         module: Any = trainer.lightning_module
         module.settle()  # weights that a loss of nan has spoiled are not kept
-        temporary = self._folder / f".{LAST}.writing"
-        try:
-            trainer.save_checkpoint(temporary)
-            if trainer.is_global_zero:
-                temporary.replace(self._folder / LAST)
-        finally:
-            if trainer.is_global_zero:
-                temporary.unlink(missing_ok=True)
+        if trainer.is_global_zero:
+            with replacing(self._folder / LAST) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:
+            trainer.save_checkpoint(self._folder / LAST)  # all take part, the first one writes
         self._written = time.monotonic()
 
 
 class Best(pl.Callback):
     """Writes the model of the best validation. Stands before what averages weights, to see the averages."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self.best = -math.inf
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the best validation so far was."""
-        return {"best": self.best}
-
-    @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from it."""
-        self.best = state_dict["best"]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Go on from the best of what has been validated, after the last checkpoint too."""
+        rows = [row for row in self._folder.rows() if row["update"] <= trainer.global_step]
+        self.best = max((_score(row) for row in rows if "validation_loss" in row), default=-math.inf)
 
     @override
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Keep the weights that did best."""
         found = pl_module.conclude_validation()
-        # Where a class is missing there is no AUC; the loss, then.
-        score = found.get("validation_auc", -found["validation_loss"])
+        score = _score(found)
         if trainer.sanity_checking or not score > self.best:
             return
         self.best = score
         if trainer.is_global_zero:
             pl_module.settle()
-            pl_module.task.save(self._folder / BEST)
+            pl_module.task.save(self._folder.path / BEST)
+
+
+def _score(found: Mapping[str, float]) -> float:
+    """Return by what validations are compared: where a class is missing there is no AUC; the loss, then."""
+    return found.get("validation_auc", -found["validation_loss"])

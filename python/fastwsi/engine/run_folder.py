@@ -99,7 +99,8 @@ class RunFolder:
         start = {**environment(), "ranks": ranks, "changed": {}}
         starts = []
         if self.last is None:
-            (self.path / "metrics.csv").unlink(missing_ok=True)
+            for name in ("metrics.csv", "best.safetensors"):
+                (self.path / name).unlink(missing_ok=True)
         else:
             starts = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
             start["changed"] = self._changes(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import pickle
 import warnings
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fastwsi.engine.callbacks import Averaging, FrozenTrunk, RandomStates
 from fastwsi.engine.checkpoints import Best, Checkpoints
 from fastwsi.engine.curves import draw_curves
+from fastwsi.engine.devices import accelerator_of
 from fastwsi.engine.module import TrainingError, TrainingModule
 from fastwsi.engine.progress import Progress
 from fastwsi.engine.rate_finder import find_rate
@@ -90,11 +92,12 @@ def train(
     RunFolder
     """
     folder, recipe = RunFolder(out), task.recipe
-    if recipe.validate_every and task.samples(training=False) is None and recipe.schedule == "plateau":
-        raise TrainingError("schedule: got plateau, which goes by validations, and there is no slide for any")
+    if task.samples(training=False) is None and (recipe.schedule == "plateau" or recipe.keep == "best"):
+        asks = "schedule: got plateau" if recipe.schedule == "plateau" else "keep: got best"
+        raise TrainingError(f"{asks}, which goes by validations, and there is no slide for any")
     with _quiet(), _determined(), folder.locked() if is_first_rank() else nullcontext():
         _run(task, folder, system, resume=resume, progress=progress, callbacks=callbacks, trained_by={
-            "devices": devices, "accelerator": accelerator, "num_nodes": nodes,
+            "devices": devices, "accelerator": accelerator_of(accelerator), "num_nodes": nodes,
             "strategy": _strategy(strategy, devices, nodes, recipe),
         })  # fmt: skip
     return folder
@@ -164,12 +167,15 @@ def is_first_rank() -> bool:
     >>> is_first_rank()
     True
     """
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    for name in ("RANK", "SLURM_PROCID"):  # torchrun's, and srun's
+        if name in os.environ:
+            return int(os.environ[name]) == 0
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))  # Lightning's
 
 
 def _callbacks(folder: RunFolder, recipe: TrainingRecipe, *, show: bool) -> list[pl.Callback]:
     stopping = Stopping()
-    found: list[pl.Callback] = [RandomStates(), Best(folder.path), Progress(folder, show=show), stopping]
+    found: list[pl.Callback] = [RandomStates(), Best(folder), Progress(folder, show=show), stopping]
     if recipe.freeze_trunk:
         found.append(FrozenTrunk(recipe.freeze_trunk))
     if recipe.weight_average == "ema":
@@ -183,10 +189,20 @@ def _loggers(path: Path, last: Path | None) -> list[Any]:
     """Return TensorBoard's logger where it is installed; the CSV file is ours."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
-    done = None if last is None else torch.load(last, weights_only=True, mmap=True)["global_step"]
+    done = None if last is None else _updates_in(last)
     # What was logged beyond the checkpoint is logged again.
     purged = None if done is None else done + 1
     return [TensorBoardLogger(path, name="tensorboard", version="", purge_step=purged)]
+
+
+def _updates_in(path: Path) -> int:
+    try:
+        return int(torch.load(path, weights_only=True, mmap=True)["global_step"])
+    except (RuntimeError, OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(
+            f"{path}: is damaged ({reason}): delete it, and the run begins anew, or bring it back from a copy"
+        ) from None
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class OnCPU:
 
 
 class OnGPU:
-    """Copies a batch while the one before is scored; waits for the GPU at the very end."""
+    """Copies a batch while the one before is scored, and runs no more than a few batches ahead."""
 
     def __init__(
         self, scorer: Callable[[torch.Tensor], torch.Tensor], device: torch.device, count: int
@@ -70,46 +70,61 @@ class OnGPU:
         self._scores = torch.zeros(count, device=device)
         self._done = 0
         self._copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's stubs
-        self._slots: list[tuple[torch.Tensor, torch.cuda.Event]] = []
-        self._spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._slots: list[_Slot] = []
         self.host = self.busy = 0.0
 
     def add(self, pixels: Pixels) -> None:
-        """Queue a batch."""
+        """Queue a batch; waits while all slots are in use."""
+        slot = self._free_slot(pixels)
         began = time.perf_counter()
-        staged, copied = self._slot(pixels)
-        copied.synchronize()  # of the batch that lay here before
-        here = staged[: len(pixels)]
-        here.numpy()[...] = pixels
+        count = len(pixels)
+        slot.pinned[:count].numpy()[...] = pixels
         computing = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._copying):
-            there = here.to(self._device, non_blocking=True)
-            copied.record(self._copying)
+            slot.there[:count].copy_(slot.pinned[:count], non_blocking=True)
         computing.wait_stream(self._copying)
-        there.record_stream(computing)
-        begin, end = _event(), _event()
-        begin.record(computing)
+        slot.begun.record(computing)
         with torch.inference_mode():
-            self._scores[self._done : self._done + len(pixels)] = self._scorer(there)
-        end.record(computing)
-        self._done += len(pixels)
-        self._spans.append((begin, end))
+            self._scores[self._done : self._done + count] = self._scorer(slot.there[:count])
+        slot.ended.record(computing)
+        slot.used = True
+        self._done += count
         self.host += time.perf_counter() - began
 
-    def _slot(self, pixels: Pixels) -> tuple[torch.Tensor, torch.cuda.Event]:
-        """Return pinned memory for a batch; the first batch is the largest."""
+    def _free_slot(self, pixels: Pixels) -> _Slot:
+        """Return memory for a batch, new or no longer in use; the first batch is the largest."""
         if len(self._slots) < _SLOTS:
-            staged = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
-            self._slots.append((staged, _event()))
-            return self._slots[-1]
-        self._slots.append(self._slots.pop(0))
+            self._slots.append(_Slot(pixels.shape, self._device))
+            # Whatever computed in this memory before it was ours is over when a copy begins.
+            self._copying.wait_stream(torch.cuda.current_stream(self._device))
+        else:
+            self._slots.append(self._slots.pop(0))
+            self.busy += self._slots[-1].waited()
         return self._slots[-1]
 
     def finish(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return all scores."""
         scores: np.ndarray[Any, np.dtype[np.float32]] = self._scores[: self._done].cpu().numpy()
-        self.busy = sum(begin.elapsed_time(end) for begin, end in self._spans) / 1000
+        self.busy += sum(slot.waited() for slot in self._slots)
         return scores
+
+
+class _Slot:
+    """Memory of a batch on both sides, and when it was computed with."""
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        self.pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        self.there = torch.empty(shape, dtype=torch.uint8, device=device)
+        self.begun, self.ended = _event(), _event()
+        self.used = False
+
+    def waited(self) -> float:
+        """Wait until the batch is done; return the seconds that it took."""
+        if not self.used:
+            return 0.0
+        self.ended.synchronize()
+        self.used = False
+        return float(self.begun.elapsed_time(self.ended)) / 1000
 
 
 def _event() -> torch.cuda.Event:

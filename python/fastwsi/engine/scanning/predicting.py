@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastwsi.engine.scanning.scan import PatchModel, Scan, device_of, precision_of, scan
+from fastwsi.engine.devices import device_of
+from fastwsi.engine.scanning.scan import PatchModel, Scan, precision_of, scan
 from fastwsi.engine.slide_result import SlideResult
 from fastwsi.slides import tissue_mask
 
@@ -48,6 +49,7 @@ def predict(
     batch_size: int = 32,
     readers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    about: dict[str, Any] | None = None,
 ) -> tuple[SlideResult, Scan]:
     """Return a slide's heatmap, detections and score, and how the scan went.
 
@@ -62,6 +64,8 @@ def predict(
         Default: the slide's.
     device, batch_size, readers, progress
         As of `scan`.
+    about : dict, optional
+        By what the slide is known again, to be kept with the settings, as ``slide``.
     """
     how = model.scan_recipe if recipe is None else recipe
     where = device_of(device)
@@ -76,6 +80,6 @@ def predict(
         found.heatmap, name=slide.name if name is None else name, scale=found.scale,
         slide_size=slide.dimensions, radius=how.nms_radius, threshold=how.nms_threshold,
         mpp=slide.mpp_xy if slide.has_mpp else None, bounds=(slide.bounds.x, slide.bounds.y),
-        settings=settings,
+        settings={**settings, **({} if about is None else {"slide": about})},
     )  # fmt: skip
     return result, found

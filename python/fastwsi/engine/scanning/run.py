@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastwsi._files import write_atomically
 from fastwsi.data import ResultPaths
 from fastwsi.data.class_maps import TUMOUR_GROUPS
-from fastwsi.data.slide_results import read_summary
+from fastwsi.engine.devices import device_of
 from fastwsi.engine.scanning.predicting import predict, settings_of
-from fastwsi.engine.scanning.scan import device_of
-from fastwsi.slides import SlideError
+from fastwsi.engine.scanning.state import about, claimed, keep_failure, score_if_done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
 
@@ -28,11 +25,9 @@ if TYPE_CHECKING:
     from fastwsi.engine.scanning.scan import Scan
     from fastwsi.engine.scanning.scan_recipe import ScanRecipe
     from fastwsi.engine.slide_result import SlideResult
-    from fastwsi.slides import Annotations
+    from fastwsi.slides import Annotations, Slide
 
 logger = logging.getLogger(__name__)
-
-FAILED = "failed.txt"  # in the folder: slides and reasons, while there are any
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def predict_slides(
 
     Slides whose results are in the folder, by the same model and settings, are skipped: a run that was
     killed goes on with the next. Several processes may work on one folder; each slide is one's alone. A slide
-    that fails is told at the end, and stops no other.
+    that fails is told at the end, and in ``<slide>_failed.txt``, and stops no other.
 
     Parameters
     ----------
@@ -118,39 +113,61 @@ def predict_slides(
     settings = json.loads(json.dumps(settings_of(model, how, device_of(device))))
     _check_names(slides)
     folder.mkdir(parents=True, exist_ok=True)
-    done = {} if overwrite else _done(slides, folder, settings)
+    started = time.time()
+    done: dict[str, float] = {}
+    for record in () if overwrite else slides:
+        score = score_if_done(record, folder, settings)
+        if score is not None:
+            done[record.name] = score
     scores: dict[str, float] = {}
     elsewhere: list[str] = []
     failed: dict[str, str] = {}
     waiting = [record for record in slides if record.name not in done]
     for number, record in enumerate(waiting, 1):
-        with _claimed(folder, record.name) as free:
+        with claimed(folder, record.name) as free:
             if not free:
                 elsewhere.append(record.name)
                 continue
-            if not overwrite and (meanwhile := _done([record], folder, settings)):
-                done |= meanwhile  # by another process
-                continue
-            told.begins(record.name, number, len(waiting))
             try:
+                if not overwrite or _younger(folder, record.name, started):
+                    score = score_if_done(record, folder, settings)
+                    if score is not None:  # by another process, meanwhile
+                        done[record.name] = score
+                        continue
+                told.begins(record.name, number, len(waiting))
                 with record.open() as slide:
                     result, scan = predict(
                         model, slide, how, name=record.name, device=device, batch_size=batch_size,
-                        readers=readers, progress=told.moves,
+                        readers=readers, progress=told.moves, about=about(record),
                     )  # fmt: skip
+                    result.save(folder)
                     if overlays:
-                        truth = _tumour(record)
-                        result.save_overlay(folder / f"{record.name}_overlay.png", slide, truth=truth)
-                result.save(folder)
+                        _draw(result, record, slide, folder)
             except Exception as error:
                 failed[record.name] = str(error) or type(error).__name__
                 logger.debug("%s", record.name, exc_info=True)
+                keep_failure(folder, record.name, failed[record.name])
                 told.fails(record.name, failed[record.name])
                 continue
+        keep_failure(folder, record.name, None)
         scores[record.name] = result.score
         told.ends(record.name, result, scan)
-    _keep_failures(folder, failed)
     return Predicted({**done, **scores}, tuple(done), tuple(elsewhere), failed)
+
+
+def _younger(folder: Path, name: str, started: float) -> bool:
+    """Tell whether another process has overwritten a slide's results since this one began."""
+    path = ResultPaths.of(folder, name).summary
+    return path.exists() and path.stat().st_mtime >= started
+
+
+def _draw(result: SlideResult, record: SlideRecord, slide: Slide, folder: Path) -> None:
+    """Write a slide's overlay; what is wrong with its annotation costs the picture alone."""
+    try:
+        result.save_overlay(folder / f"{record.name}_overlay.png", slide, truth=_tumour(record))
+    except Exception as error:
+        logger.warning("%s: no overlay: %s", record.name, error)
+        logger.debug("%s", record.name, exc_info=True)
 
 
 def _tumour(record: SlideRecord) -> Annotations | None:
@@ -169,61 +186,3 @@ def _check_names(slides: Sequence[SlideRecord]) -> None:
                 "their results"
             )
         seen[record.name] = record.path
-
-
-def _done(slides: Sequence[SlideRecord], folder: Path, settings: dict[str, Any]) -> dict[str, float]:
-    """Return scores of slides that are done; refuse a folder of other settings' results."""
-    found = {}
-    for record in slides:
-        path = ResultPaths.of(folder, record.name).summary
-        if not path.exists():
-            continue
-        try:
-            summary = read_summary(path)
-        except SlideError as error:
-            raise ValueError(f"{error}; --overwrite replaces it") from None
-        changed = _changes(summary.get("settings"), settings)
-        if changed:
-            raise ValueError(
-                f"{path}: was made otherwise: {changed}; --overwrite replaces it, another --out keeps both"
-            )
-        found[record.name] = float(summary["score"])
-    return found
-
-
-def _changes(before: Any, now: dict[str, Any], prefix: str = "") -> str:
-    """Return what two settings differ in, in words; "" where they are the same."""
-    if not isinstance(before, dict):
-        return f"{prefix.rstrip('.')}: {before} instead of {now}" if before != now else ""
-    parts = []
-    for key in sorted({*before, *now}):
-        one, other = before.get(key), now.get(key)
-        if isinstance(other, dict):
-            parts.append(_changes(one, other, f"{prefix}{key}."))
-        elif one != other:
-            parts.append(f"{prefix}{key} was {one}, and is to be {other}")
-    return ", ".join(part for part in parts if part)
-
-
-@contextmanager
-def _claimed(folder: Path, name: str) -> Iterator[bool]:
-    """Keep other processes from a slide; give False where one is at it."""
-    path = folder / f".{name}.lock"
-    with path.open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _keep_failures(folder: Path, failed: dict[str, str]) -> None:
-    path = folder / FAILED
-    if failed:
-        write_atomically(path, "".join(f"{name}: {reason}\n" for name, reason in failed.items()))
-    else:
-        path.unlink(missing_ok=True)

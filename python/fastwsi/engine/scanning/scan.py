@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fastwsi import _numbers
+from fastwsi.engine.devices import device_of
 from fastwsi.engine.scanning.device import pipeline
 from fastwsi.engine.scanning.plan import ScanPlan
 from fastwsi.engine.scanning.reading import ReadAhead
@@ -137,7 +138,8 @@ def scan(
     batch_size = _numbers.whole(batch_size, "batch_size", 1)
     plan = ScanPlan(slide, model.input, stride, tissue, min_tissue=min_tissue)
     count, threads = len(plan.grid), readers_of(readers, place)
-    scorer = model.scorer(place, precision=precision_of(precision, place), orientations=orientations)
+    running_precision = precision_of(precision, place)
+    scorer = model.scorer(place, precision=running_precision, orientations=orientations)
     ahead = ReadAhead(plan, threads, model.colours(slide))
     running, order, done = pipeline(scorer, place, count), [], 0
     for numbers, pixels in batches(ahead, batch_size):
@@ -147,6 +149,7 @@ def scan(
         if progress is not None:
             progress(done, count)
     scores = running.finish()
+    _check(scores, slide.name, running_precision)
     heatmap = np.full((plan.grid.rows, plan.grid.columns), np.nan, np.float32)
     if order:
         column, row = plan.grid.cells[np.concatenate(order)].T
@@ -156,6 +159,16 @@ def scan(
         heatmap, plan.grid.scale_to_level_0, count, seconds, ahead.busy / threads / seconds,
         running.host / seconds, running.busy / seconds, ahead.waited / seconds,
     )  # fmt: skip
+
+
+def _check(scores: np.ndarray[Any, np.dtype[np.float32]], name: str, precision: str) -> None:
+    """Refuse what is no probability: in a heatmap it would look like what was not scanned."""
+    wrong = np.count_nonzero(~((scores >= 0) & (scores <= 1)))
+    if wrong:
+        advice = "" if precision == "32" else f"; with precision {precision} values may overflow: try 32"
+        raise ValueError(
+            f"{name}: {wrong} of {len(scores)} scores are not from 0 to 1, the model is broken{advice}"
+        )
 
 
 def batches(blocks: Iterable[tuple[Indices, Pixels]], size: int) -> Iterator[tuple[Indices, Pixels]]:
@@ -188,27 +201,6 @@ def _joined(numbers: list[Indices], parts: list[Pixels]) -> tuple[Indices, Pixel
     if len(parts) == 1:
         return numbers[0], parts[0]
     return np.concatenate(numbers), np.concatenate(parts)
-
-
-def device_of(asked: str | torch.device) -> torch.device:
-    """Return a device that there is.
-
-    Examples
-    --------
-    >>> device_of("cpu")
-    device(type='cpu')
-    """
-    if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(asked)
-    except RuntimeError:
-        raise ValueError(f"device: got {asked!r}, expected auto, cpu, cuda or cuda:1") from None
-    if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"device: got {asked!r}, expected auto, cpu, cuda or cuda:1")
-    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
-        raise ValueError(f"device: got {asked!r}, and torch sees {torch.cuda.device_count()} GPUs here")
-    return found
 
 
 def precision_of(asked: str, device: torch.device) -> str:
