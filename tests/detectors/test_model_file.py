@@ -65,9 +65,29 @@ def test_what_does_not_fit_is_refused(tmp_path, changes, message):
 
 def test_a_file_that_claims_a_giant(tmp_path):
     """Its tensors are compared before anything of that size is made."""
-    path = tampered(tmp_path, recipe=json.dumps({"width": 400}))
     with pytest.raises(ValueError, match="tensors do not fit its recipe"):
-        Liu2017.load(path)
+        Liu2017.load(tampered(tmp_path, recipe=json.dumps({"width": 8})))
+    with pytest.raises(ValueError, match="width: got 400"):
+        Liu2017.load(tampered(tmp_path, recipe=json.dumps({"width": 400})))
+    with pytest.raises(ValueError, match="mpp: got 60000 resolutions, expected 8 at most"):
+        Liu2017.load(tampered(tmp_path, recipe=json.dumps({"width": 0.1, "mpp": list(range(1, 60_001))})))
+
+
+def test_weights_that_are_no_numbers(tmp_path):
+    made = Liu2017(Liu2017.recipes["liu2017-small"])
+    with torch.no_grad():
+        made.network.fc.weight[0, 0] = float("nan")
+    made.save(tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="1 tensors hold values that are no numbers: fc.weight"):
+        Liu2017.load(tmp_path / "a.safetensors")
+
+
+def test_hsd_without_a_reference(tmp_path):
+    made = Liu2017(Liu2017.recipes["liu2017-small"].changed({"hsd": True}))
+    with pytest.raises(
+        ValueError, match="hsd: got no reference to normalise to, expected fit or load before"
+    ):
+        made.save(tmp_path / "a.safetensors")
 
 
 class Trap:

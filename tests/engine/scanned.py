@@ -12,7 +12,7 @@ from reference.orient import orient
 from slides.pyramids import picture
 
 RECIPE = Liu2017.recipes["liu2017-small"].changed(
-    {"patch": 75, "centre": 25, "predict_orientations": False, "workers": 0}
+    {"patch": 75, "centre": 25, "scan.orientations": False, "workers": 0}
 )
 
 

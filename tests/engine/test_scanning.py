@@ -80,7 +80,7 @@ class TestIsTheSlowWay:
         turned = scan(model, slide, stride=50, orientations=True).heatmap
         assert_near(turned, slowly([model], slide, stride=50, orientations=True))
         assert np.abs(turned - scan(model, slide, stride=50).heatmap).max() > 1e-3
-        own = detector(mpp=mpp, predict_orientations=True)
+        own = detector(**{"mpp": mpp, "scan.orientations": True})
         np.testing.assert_array_equal(scan(own, slide, stride=50).heatmap, turned)
 
     def test_of_an_ensemble(self):

@@ -13,7 +13,6 @@ from fastwsi.detectors.model_file import read_model, write_model
 from fastwsi.detectors.predicting import Predicts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from torch import nn
@@ -80,8 +79,14 @@ class Detector(Predicts):
         for name, value in sorted(self.network.state_dict().items()):
             weights.update(name.encode())
             weights.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, text in sorted({**self.texts(), _NETWORK: self.given}.items()):
+            weights.update(f"{name}={text}".encode())
         recipe = self.recipe.fingerprint
         return {"system": self.system, "recipe": recipe, "weights": weights.hexdigest()[:16]}
+
+    def texts(self) -> dict[str, str]:
+        """Return what beside recipe and weights makes the detector, to be kept in its file."""
+        return {}
 
     @property
     def device(self) -> torch.device:
@@ -94,8 +99,10 @@ class Detector(Predicts):
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write weights and recipe to one ``.safetensors`` file."""
-        self.write(path, {})
+        """Write weights, recipe and whatever else makes the detector to one ``.safetensors`` file."""
+        texts = {**self.texts(), **({_NETWORK: self.given} if self.given else {})}
+        recipe = self.recipe.model_dump(mode="json")
+        write_model(path, self.system, recipe, self.network.state_dict(), texts)
 
     @classmethod
     def load(cls: type[Self], path: str | Path, *, network: Any = None) -> Self:
@@ -104,12 +111,6 @@ class Detector(Predicts):
         ``network``: for the weights of one that was given, the same again.
         """
         return cls.read(path, frozenset(), network)[0]
-
-    def write(self, path: str | Path, more: Mapping[str, str]) -> None:
-        """Write a file with further texts, for those that override `save`."""
-        texts = {**more, _NETWORK: self.given} if self.given else more
-        recipe = self.recipe.model_dump(mode="json")
-        write_model(path, self.system, recipe, self.network.state_dict(), texts)
 
     @classmethod
     def read(
@@ -137,9 +138,12 @@ class Detector(Predicts):
                 made = cls(plain) if network is None else None
             made = made or cls(plain, network=network)
             own = {name: tuple(value.shape) for name, value in made.network.state_dict().items()}
-        except ValueError as error:
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path}: {error}") from None
         theirs = {name: tuple(value.shape) for name, value in found.weights.items()}
+        broken = [name for name, value in found.weights.items() if not _is_finite(value)]
+        if broken:
+            raise ValueError(f"{path}: {len(broken)} tensors hold values that are no numbers: {broken[0]}")
         wrong = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
         if wrong:
             raise ValueError(
@@ -151,3 +155,7 @@ class Detector(Predicts):
         made.recipe = recipe
         made.network.load_state_dict(found.weights)
         return made, found.more
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())

@@ -13,7 +13,7 @@ from fastwsi.detectors.base import Detector
 from fastwsi.detectors.buffers import Buffers
 from fastwsi.detectors.liu2017_recipe import RECIPES, Liu2017Recipe
 from fastwsi.detectors.model_file import read_model
-from fastwsi.detectors.scoring import PatchScorer
+from fastwsi.detectors.scoring import PRECISIONS, PatchScorer
 from fastwsi.detectors.towers import Towers
 from fastwsi.engine import PatchInput, ScanRecipe, is_first_rank, train
 from fastwsi.nn import classifier_of, for_inference, inception_v3
@@ -213,20 +213,23 @@ class Liu2017(Detector):
         # Made ready once for weights as they are; torch counts changes in place.
         own = self.network.state_dict(keep_vars=True).values()
         weights = tuple((id(each), each._version) for each in own)  # noqa: SLF001  (torch's own counter)
-        if (device, weights) != self._ready_for:
-            self._ready = for_inference(self.network).to(device)
-            self._ready_for = device, weights
-        return PatchScorer(self._ready, self.scores, precision, orientations=turned)
+        if (device, precision, weights) != self._ready_for:
+            self._ready = for_inference(self.network, dtype=PRECISIONS[precision]).to(device)
+            self._ready_for = device, precision, weights
+        return PatchScorer(self._ready, self.scores, orientations=turned)
 
     def colours(self, slide: Slide) -> HsdNormalizer | None:
         """Return what takes a slide's stain to the reference's, with the recipe's ``hsd``."""
-        if self.stain is None:
-            return None
-        return data.stain_of(slide, self.stain)
+        return data.stain_of(slide, self._reference()) if self.recipe.hsd else None
 
-    def save(self, path: str | Path) -> None:
-        """Write weights, recipe and, where there is one, the stain's reference to one file."""
-        self.write(path, {} if self.stain is None else {"stain": self.stain.to_json()})
+    def texts(self) -> dict[str, str]:
+        """Return the stain's reference, where the recipe asks for one."""
+        return {"stain": self._reference().to_json()} if self.recipe.hsd else {}
+
+    def _reference(self) -> HsdNormalizer:
+        if self.stain is None:
+            raise ValueError("hsd: got no reference to normalise to, expected fit or load before")
+        return self.stain
 
     @classmethod
     def load(cls, path: str | Path, *, network: Any = None) -> Liu2017:

@@ -16,6 +16,7 @@ _INPUT, _SAMPLING, _VARYING = (
 )
 _TRAINING = "Liu 2017, Method: training"
 _OWN = "not printed"
+_MOST_TOWERS = 8
 
 
 _INFERENCE = "Liu 2017, Method: inference"
@@ -24,7 +25,10 @@ _INFERENCE = "Liu 2017, Method: inference"
 class LiuScan(ScanRecipe):
     """How Liu et al. scan."""
 
-    stride: int = setting(128, "between patches' middles", unit="pixels", source=_INFERENCE, ge=0)
+    stride: int = setting(
+        0, "between patches' middles; 0: the side of the labelled middle, 128 in the paper", unit="pixels",
+        source=_INFERENCE, ge=0,
+    )  # fmt: skip
     tissue: Tissue = setting(
         "gray", "what is scanned: grey values of at most 0.8", source="Liu 2017, Method: sampling"
     )
@@ -40,7 +44,7 @@ class Liu2017Recipe(TrainingRecipe):
     """Settings of `Liu2017`; the defaults are the paper's 40X network."""
 
     width: float = setting(
-        1.0, "filters of Inception-V3; the paper's small network has 0.1", source=_INPUT, gt=0
+        1.0, "filters of Inception-V3; the paper's small network has 0.1", source=_INPUT, gt=0, le=8
     )
     mpp: tuple[float, ...] = setting(
         (),
@@ -48,7 +52,7 @@ class Liu2017Recipe(TrainingRecipe):
         unit="µm per pixel",
         source=_INPUT,
     )
-    patch: int = setting(299, "side of a patch", unit="pixels", source=_INPUT, ge=75)
+    patch: int = setting(299, "side of a patch", unit="pixels", source=_INPUT, ge=75, le=4096)
     centre: int = setting(128, "side of the middle that the label is of", unit="pixels", source=_INPUT, ge=1)
     soft_labels: bool = setting(
         False, "the tumour's part of the centre as label: tried, and worse", source=_INPUT
@@ -86,6 +90,8 @@ class Liu2017Recipe(TrainingRecipe):
     def _fits(self) -> Liu2017Recipe:
         if self.centre > self.patch:
             raise ValueError(f"centre: got {self.centre}, expected at most patch, {self.patch}")
+        if len(self.mpp) > _MOST_TOWERS:
+            raise ValueError(f"mpp: got {len(self.mpp)} resolutions, expected {_MOST_TOWERS} at most")
         if list(self.mpp) != sorted(set(self.mpp)) or any(value <= 0 for value in self.mpp):
             raise ValueError(f"mpp: got {self.mpp}, expected rising resolutions above 0")
         return self
@@ -113,7 +119,7 @@ _SMALL = Liu2017Recipe(width=0.1)
 _DEMO = {
     "mpp": (1.0,), "patch": 107, "centre": 32, "optimiser": "adamw", "epsilon": 1e-8, "weight_decay": 0.01,
     "learning_rate": 0.004, "schedule": "one_cycle", "dropout": 0.1, "steps": 1500, "validate_every": 300,
-    "validation_patches": 512, "workers": 1, "scan.stride": 32, "scan.orientations": False,
+    "validation_patches": 512, "workers": 1, "scan.orientations": False,
     "scan.nms_threshold": 0.1,
 }  # fmt: skip
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _AT_ONCE = 32
-_AUTOCAST = {"bf16": torch.bfloat16, "16": torch.float16}
+PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
+"""Of weights and activations; None: as they are."""
 
 
 class PatchScorer:
@@ -24,11 +25,9 @@ class PatchScorer:
     Parameters
     ----------
     network : torch.nn.Module
-        Ready for inference, on the device; takes (n, [resolutions,] 3, size, size) on [-1, 1].
+        Ready for inference, on the device; takes (n, [resolutions,] 3, size, size) on [-1, 1] in float32.
     probabilities : callable
         From logits to a probability for each patch.
-    precision : str
-        "32", "bf16" or "16", of activations.
     orientations : bool
         Whether to take the mean over eight.
     """
@@ -37,12 +36,10 @@ class PatchScorer:
         self,
         network: nn.Module,
         probabilities: Callable[[torch.Tensor], torch.Tensor],
-        precision: str,
         *,
         orientations: bool,
     ) -> None:
         self._network, self._probabilities = network, probabilities
-        self._dtype = _AUTOCAST.get(precision)
         self._turns = range(8) if orientations else range(1)
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -50,11 +47,8 @@ class PatchScorer:
         total = torch.zeros(len(pixels), device=pixels.device)
         if not len(pixels):
             return total
-        kind = pixels.device.type
         for turn in self._turns:
-            inputs = _oriented(pixels, turn)
-            with torch.autocast(kind, dtype=self._dtype or torch.bfloat16, enabled=self._dtype is not None):
-                logits = self._network(inputs)
+            logits = self._network(_oriented(pixels, turn))
             total += self._probabilities(logits.float())
         return total / len(self._turns)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import torch
 import torch.utils.deterministic
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fastwsi.engine.callbacks import Averaging, FrozenTrunk, RandomStates
@@ -95,7 +96,7 @@ def train(
     if task.samples(training=False) is None and (recipe.schedule == "plateau" or recipe.keep == "best"):
         asks = "schedule: got plateau" if recipe.schedule == "plateau" else "keep: got best"
         raise TrainingError(f"{asks}, which goes by validations, and there is no slide for any")
-    with _quiet(), _determined(), folder.locked() if is_first_rank() else nullcontext():
+    with _told(), _quiet(), _determined(), folder.locked() if is_first_rank() else nullcontext():
         _run(task, folder, system, resume=resume, progress=progress, callbacks=callbacks, trained_by={
             "devices": devices, "accelerator": accelerator_of(accelerator), "num_nodes": nodes,
             "strategy": _strategy(strategy, devices, nodes, recipe),
@@ -203,6 +204,20 @@ def _updates_in(path: Path) -> int:
         raise TrainingError(
             f"{path}: is damaged ({reason}): delete it, and the run begins anew, or bring it back from a copy"
         ) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in words of ours what a machine's limits make of a run."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        first = str(error).split(". ")[0]
+        raise TrainingError(
+            f"{first}. A smaller batch_size with accumulate, or precision 16, needs less"
+        ) from error
+    except MisconfigurationException as error:
+        raise TrainingError(str(error)) from error
 
 
 @contextmanager

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from fastwsi.slides import Slide, TissueMask
 
 
+_ROUNDING = 1e-4  # by which means of probabilities may leave [0, 1]
+
+
 class PatchModel(Protocol):
     """What can be scanned with: detectors, ensembles of them, and whatever else has these."""
 
@@ -163,12 +166,13 @@ def scan(
 
 def _check(scores: np.ndarray[Any, np.dtype[np.float32]], name: str, precision: str) -> None:
     """Refuse what is no probability: in a heatmap it would look like what was not scanned."""
-    wrong = np.count_nonzero(~((scores >= 0) & (scores <= 1)))
+    wrong = np.count_nonzero(~((scores >= -_ROUNDING) & (scores <= 1 + _ROUNDING)))
     if wrong:
         advice = "" if precision == "32" else f"; with precision {precision} values may overflow: try 32"
         raise ValueError(
             f"{name}: {wrong} of {len(scores)} scores are not from 0 to 1, the model is broken{advice}"
         )
+    np.clip(scores, 0, 1, out=scores)
 
 
 def batches(blocks: Iterable[tuple[Indices, Pixels]], size: int) -> Iterator[tuple[Indices, Pixels]]:
