@@ -30,12 +30,17 @@ class Predictor(PatchModel, Protocol):
 
 
 def settings_of(model: Predictor, recipe: ScanRecipe, device: torch.device) -> dict[str, Any]:
-    """Return everything that a slide's result hangs on beside the slide, as JSON has it."""
+    """Return everything that slides' results hang on beside the slides, as JSON has it."""
     asked = recipe.model_dump(mode="json")
     asked["stride"] = recipe.stride or model.input.centre
     asked["precision"] = precision_of(recipe.precision, device)
     detections = {"radius": asked.pop("nms_radius"), "threshold": asked.pop("nms_threshold")}
     return {"model": model.identity, "scan": asked, "nms": detections}
+
+
+def given_mpp(mpp: float | None) -> dict[str, float]:
+    """Return the same of one slide: the resolution that a user gave, whatever its file says."""
+    return {} if mpp is None else {"mpp": mpp}
 
 
 def predict(
@@ -65,7 +70,8 @@ def predict(
     """
     how = model.scan_recipe if recipe is None else recipe
     where = device_of(device)
-    settings = settings_of(model, how, where)
+    given = given_mpp(slide.mpp if slide.mpp_source == "given" else None)
+    settings = {**settings_of(model, how, where), **given}
     tissue = None if how.tissue == "all" else tissue_mask(slide, how.tissue)
     found = scan(
         model, slide, stride=settings["scan"]["stride"], tissue=tissue, min_tissue=how.min_tissue,

@@ -14,12 +14,12 @@ from fastwsi._files import write_atomically
 from fastwsi.data import ResultPaths
 from fastwsi.data.class_maps import TUMOUR_GROUPS
 from fastwsi.data.slide_results import read_summary
-from fastwsi.engine.scanning.predicting import predict, settings_of
+from fastwsi.engine.scanning.predicting import given_mpp, predict, settings_of
 from fastwsi.engine.scanning.scan import device_of
 from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -115,7 +115,12 @@ def predict_slides(
     """
     folder, how = Path(out), model.scan_recipe if recipe is None else recipe
     told = Watcher() if watcher is None else watcher
-    settings = json.loads(json.dumps(settings_of(model, how, device_of(device))))
+    # Once for all slides: it goes over a model's weights.
+    common = json.loads(json.dumps(settings_of(model, how, device_of(device))))
+
+    def settings(record: SlideRecord) -> dict[str, Any]:
+        return dict(common, **given_mpp(record.mpp))
+
     _check_names(slides)
     folder.mkdir(parents=True, exist_ok=True)
     done = {} if overwrite else _done(slides, folder, settings)
@@ -171,7 +176,9 @@ def _check_names(slides: Sequence[SlideRecord]) -> None:
         seen[record.name] = record.path
 
 
-def _done(slides: Sequence[SlideRecord], folder: Path, settings: dict[str, Any]) -> dict[str, float]:
+def _done(
+    slides: Sequence[SlideRecord], folder: Path, settings: Callable[[SlideRecord], dict[str, Any]]
+) -> dict[str, float]:
     """Return scores of slides that are done; refuse a folder of other settings' results."""
     found = {}
     for record in slides:
@@ -182,7 +189,7 @@ def _done(slides: Sequence[SlideRecord], folder: Path, settings: dict[str, Any])
             summary = read_summary(path)
         except SlideError as error:
             raise ValueError(f"{error}; --overwrite replaces it") from None
-        changed = _changes(summary.get("settings"), settings)
+        changed = _changes(summary.get("settings"), settings(record))
         if changed:
             raise ValueError(
                 f"{path}: was made otherwise: {changed}; --overwrite replaces it, another --out keeps both"
