@@ -171,10 +171,10 @@ def _first(
         for finer, maker in itertools.pairwise(makers):
             part = finer.halve(part)
             maker.add(part)
+        if progress is not None:
+            progress(bottom, height)  # before the tiles go: nobody comes back after the last one
         yield from makers[0].tiles
         makers[0].tiles.clear()
-        if progress is not None:
-            progress(bottom, height)
 
 
 def _sizes(size: Pair, tile: int, levels: int | None) -> list[Pair]:
