@@ -13,7 +13,7 @@ from fastwsi._files import write_atomically
 
 
 def write_png(path: Path, image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    """Write RGB pixels, shape (height, width, 3) uint8, as a PNG file, atomically.
+    """Write pixels, uint8 of shape (height, width, 3) or (height, width) for grey, as a PNG file, atomically.
 
     Examples
     --------
@@ -23,10 +23,10 @@ def write_png(path: Path, image: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     >>> path.read_bytes()[1:4]
     b'PNG'
     """
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # the first byte of a row: no filter
-    rows[:, 1:] = image.reshape(height, 3 * width)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    height, width, *colours = image.shape
+    rows = np.zeros((height, 1 + image[0].size), np.uint8)  # the first byte of a row: no filter
+    rows[:, 1:] = image.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if colours else 0, 0, 0, 0)  # 8 bits, RGB or grey
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
     write_atomically(path, b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
 

@@ -35,6 +35,8 @@ class DemoSize:
         Settings other than the recipe's.
     promise : str
         How long it takes on two cores.
+    remark : str
+        What else to know before.
     """
 
     train: int
@@ -42,12 +44,13 @@ class DemoSize:
     slide: tuple[int, int]
     changes: dict[str, Any]
     promise: str
+    remark: str = ""
 
 
 SIZES = {
     "tiny": DemoSize(
         6, 4, (2048, 1536), {"steps": 30, "validate_every": 15, "validation_patches": 64, "scan.stride": 64},
-        "a minute; too little to find anything",
+        "a minute", "too little to find anything",
     ),
     "small": DemoSize(12, 12, (4096, 3072), {}, "6 minutes"),
     "medium": DemoSize(40, 20, (4096, 3072), {"steps": 12_000, "validate_every": 1000}, "an hour"),

@@ -78,15 +78,13 @@ def test_weights_that_are_no_numbers(tmp_path):
     with torch.no_grad():
         made.network.fc.weight[0, 0] = float("nan")
     made.save(tmp_path / "a.safetensors")
-    with pytest.raises(ValueError, match="1 tensors hold values that are no numbers: fc.weight"):
+    with pytest.raises(ValueError, match=r"1 tensors hold values that are no numbers: fc\.weight"):
         Liu2017.load(tmp_path / "a.safetensors")
 
 
 def test_hsd_without_a_reference(tmp_path):
     made = Liu2017(Liu2017.recipes["liu2017-small"].changed({"hsd": True}))
-    with pytest.raises(
-        ValueError, match="hsd: got no reference to normalise to, expected fit or load before"
-    ):
+    with pytest.raises(ValueError, match="hsd: got no reference to normalise to"):
         made.save(tmp_path / "a.safetensors")
 
 

@@ -10,14 +10,24 @@ from fastwsi._version import __version__
 from fastwsi.cli.data import data
 from fastwsi.cli.demo import EXAMPLES as DEMO_EXAMPLES
 from fastwsi.cli.demo import demo
+from fastwsi.cli.doctor import EXAMPLES as DOCTOR_EXAMPLES
 from fastwsi.cli.doctor import doctor
 from fastwsi.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from fastwsi.cli.evaluate import evaluate
 from fastwsi.cli.export import export
+from fastwsi.cli.info import EXAMPLES as INFO_EXAMPLES
+from fastwsi.cli.info import info
+from fastwsi.cli.normalize import EXAMPLES as NORMALIZE_EXAMPLES
+from fastwsi.cli.normalize import normalize
 from fastwsi.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from fastwsi.cli.predict import predict
 from fastwsi.cli.recipes import recipes
-from fastwsi.cli.synth import EXAMPLES, synth
+from fastwsi.cli.synth import EXAMPLES as SYNTH_EXAMPLES
+from fastwsi.cli.synth import synth
+from fastwsi.cli.thumbnail import EXAMPLES as THUMBNAIL_EXAMPLES
+from fastwsi.cli.thumbnail import thumbnail
+from fastwsi.cli.tissue import EXAMPLES as TISSUE_EXAMPLES
+from fastwsi.cli.tissue import tissue
 from fastwsi.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from fastwsi.cli.train import train
 
@@ -29,11 +39,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(epilog=DEMO_EXAMPLES)(demo)
-app.command()(doctor)
-app.command(epilog=EXAMPLES)(synth)
+app.command(epilog=DOCTOR_EXAMPLES)(doctor)
+app.command(epilog=SYNTH_EXAMPLES)(synth)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
+app.command(epilog=INFO_EXAMPLES)(info)
+app.command(epilog=THUMBNAIL_EXAMPLES)(thumbnail)
+app.command(epilog=TISSUE_EXAMPLES)(tissue)
+app.command(epilog=NORMALIZE_EXAMPLES)(normalize)
 app.add_typer(data)
 app.add_typer(export)
 app.add_typer(recipes)

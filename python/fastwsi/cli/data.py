@@ -49,7 +49,7 @@ def check(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but what is wrong.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
     """Say what is in a data set's folder, what is missing, and what cannot be read.
@@ -63,26 +63,28 @@ def check(
     if as_json:
         typer.echo(json.dumps({**asdict(found), "usable": found.usable}, indent=2))
     else:
-        _show(found)
+        _show(found, quiet=quiet)
     if not found.usable:
         raise typer.Exit(code=1)
 
 
-def _show(found: Checked) -> None:
+def _show(found: Checked, *, quiet: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(found.name)}[/]: {sum(found.counts.values())}")
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-    for kind, count in found.counts.items():
-        table.add_row(escape(kind), str(count))
-    console.print(table)
-    for trouble in found.troubles[:_SHOWN]:
+    if not quiet:
+        console.print(f"[bold]{escape(found.name)}[/]: {sum(found.counts.values())}")
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+        for kind, count in found.counts.items():
+            table.add_row(escape(kind), str(count))
+        console.print(table)
+    told = [each for each in found.troubles if not quiet or each.kind != "left out"]
+    for trouble in told[:_SHOWN]:
         mark = _MARKS.get(trouble.kind, trouble.kind)
         console.print(f"{mark} [bold]{escape(trouble.name)}[/] {escape(trouble.reason)}")
-    if len(found.troubles) > _SHOWN:
-        console.print(f"… and {len(found.troubles) - _SHOWN} more; --json lists all")
-    if found.usable:
+    if len(told) > _SHOWN:
+        console.print(f"… and {len(told) - _SHOWN} more; --json lists all")
+    if found.usable and not quiet:
         console.print("[green]nothing is missing[/]")

@@ -57,9 +57,9 @@ def demo(
     silent = quiet or as_json
     with failing_in_one_line(debug=debug):
         if not silent:
-            typer.secho(
-                f"fastwsi demo, {size.value}: about {SIZES[size.value].promise} on two cores", bold=True
-            )
+            asked = SIZES[size.value]
+            remark = f"; {asked.remark}" if asked.remark else ""
+            typer.secho(f"fastwsi demo, {size.value}: about {asked.promise} on two cores{remark}", bold=True)
         with ScanBar(quiet=silent, debug=debug) as bar:
             found = run(
                 out, size.value, seed=seed, device=device, progress=not silent,

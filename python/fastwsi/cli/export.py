@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def _export() -> None:
 def camelyon16(
     results: Annotated[Path, typer.Argument(help="A folder of results: <slide>.json and its files.")],
     out: Annotated[Path, typer.Argument(help="Folder to write into; made where it is not there.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
@@ -40,6 +42,13 @@ def camelyon16(
 
     with failing_in_one_line(debug=debug):
         done = export_camelyon16(results, out)
+    if as_json:
+        summary = {
+            "out": str(out), "slides": [*done.slides], "scores": str(done.scores),
+            "unfinished": [*done.unfinished],
+        }  # fmt: skip
+        typer.echo(json.dumps(summary, indent=2))
+        return
     if quiet:
         return
     for note in told(done.unfinished, "not done: left out"):

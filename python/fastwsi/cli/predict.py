@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastwsi.cli.failing import failing_in_one_line
+from fastwsi.cli.options import SlideMpp
 
 if TYPE_CHECKING:
     from fastwsi.engine import Predicted, ScanRecipe
@@ -62,6 +63,7 @@ def predict(
             "nms_threshold, precision.",
         ),
     ] = None,
+    slide_mpp: SlideMpp = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Patches that are scored at once.")] = 32,
     readers: Annotated[
@@ -89,6 +91,8 @@ def predict(
 
     with failing_in_one_line(debug=debug):
         records = slides_at(slides, None if split is None else split.value)
+        if slide_mpp is not None:
+            records = tuple(replace(record, mpp=slide_mpp) for record in records)
         made = load([model, *also]) if also else load(model)
         recipe = _recipe(made, config, settings or [])
         with ScanBar(quiet=quiet or as_json, debug=debug) as bar:

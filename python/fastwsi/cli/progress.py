@@ -36,10 +36,11 @@ class Counter:
                 TimeRemainingColumn,
             )
 
+            console = Console(stderr=True)
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self._unit),
-                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-                console=Console(stderr=True), transient=True,
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                TextColumn(self._unit), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+                console=console, transient=True, disable=not console.is_terminal,
             )  # fmt: skip
             self._bar.start()
         return self

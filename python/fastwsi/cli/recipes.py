@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fastwsi.cli import completing
 from fastwsi.cli.failing import failing_in_one_line
 
 if TYPE_CHECKING:
@@ -28,34 +30,49 @@ def _recipes() -> None:
 
 
 @recipes.command("list", epilog=_EXAMPLES)
-def show_all() -> None:
+def show_all(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+) -> None:
     """List detectors and the names of their recipes."""
-    from rich.console import Console  # noqa: PLC0415  (not for --help)
-    from rich.table import Table  # noqa: PLC0415
+    from fastwsi.detectors import rows  # noqa: PLC0415  (not for --help)
 
-    from fastwsi.detectors import rows  # noqa: PLC0415
+    with failing_in_one_line(debug=debug):
+        told = {row.name: _described(row) for row in rows()}
+    if as_json:
+        listed = [
+            {"detector": name, "recipes": list(names), "paper": what} for name, (names, what) in told.items()
+        ]
+        typer.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("detector", "recipes", ""):
         table.add_column(name)
-    for row in rows():
-        table.add_row(row.name, *_described(row))
+    for name, (names, what) in told.items():
+        table.add_row(escape(name), escape(", ".join(names)), escape(what))
     Console(highlight=False).print(table)
 
 
-def _described(row: Row) -> tuple[str, str]:
+def _described(row: Row) -> tuple[tuple[str, ...], str]:
     """Return the names of a detector's recipes, and what it is; or why it cannot be imported."""
     from fastwsi.detectors import detector  # noqa: PLC0415  (not for --help)
 
     try:
-        return ", ".join(detector(row.name).recipes), row.paper
+        return tuple(detector(row.name).recipes), row.paper
     except (ImportError, TypeError) as error:
-        return "", str(error)
+        return (), str(error)
 
 
 @recipes.command(epilog=_EXAMPLES)
 def show(
-    name: Annotated[str, typer.Argument(help="A recipe, such as liu2017 or liu2017-small.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A recipe, such as liu2017 or liu2017-small.", autocompletion=completing.recipes),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, which --config reads.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:

@@ -47,10 +47,11 @@ class ScanBar(Watcher):
                 TimeRemainingColumn,
             )
 
+            console = Console(stderr=True, highlight=False)
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"),
-                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+                TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
             )  # fmt: skip
             self._bar.start()
         return self
@@ -85,7 +86,7 @@ class ScanBar(Watcher):
             return
         count = len(result.detections)
         what = f"{count} detection{'' if count == 1 else 's'}"
-        self._bar.console.print(f"[bold]{name}[/]  score {result.score:.3f}, {what}  [dim]{scan}[/]")
+        self._say(name, f"score {result.score:.3f}, {what}  [dim]{scan}[/]")
         self._remove()
 
     def fails(self, name: str, reason: str) -> None:
@@ -94,8 +95,13 @@ class ScanBar(Watcher):
             return
         from rich.markup import escape  # noqa: PLC0415  (not for --help)
 
-        self._bar.console.print(f"[bold]{name}[/]  [red]failed[/]: {escape(reason)}")
+        self._say(name, f"[red]failed[/]: {escape(reason)}")
         self._remove()
+
+    def _say(self, name: str, what: str) -> None:
+        from rich.markup import escape  # noqa: PLC0415  (not for --help)
+
+        self._bar.console.print(f"[bold]{escape(name)}[/]  {what}", soft_wrap=True)
 
     def _remove(self) -> None:
         self._bar.remove_task(self._slide)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,7 @@ def synth(
         ),
     ] = Layout.camelyon16,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make everything anew.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
@@ -59,7 +61,7 @@ def synth(
         for_test = round(0.4 * slides) if test is None else test
         if for_test > slides:
             raise ValueError(f"--test: got {for_test}, expected at most --slides, {slides}")
-        with Counter("patches" if layout is Layout.pcam else "slides", quiet=quiet) as counter:
+        with Counter("patches" if layout is Layout.pcam else "slides", quiet=quiet or as_json) as counter:
             if layout is Layout.pcam:
                 counts = {
                     "train": slides - for_test,
@@ -71,8 +73,12 @@ def synth(
                 wanted = room.SyntheticSet(slides - for_test, for_test, _size(size), mpp, seed)
                 write = room.write_camelyon16 if layout is Layout.camelyon16 else room.write_labelled
                 write(out, wanted, overwrite=overwrite, progress=counter)
-        if not quiet:
-            typer.echo(f"{slides} {'patches' if layout is Layout.pcam else 'slides'} in {out}")
+    what = "patches" if layout is Layout.pcam else "slides"
+    if as_json:
+        told = {"out": str(out), "layout": layout.value, what: slides, "test": for_test, "seed": seed}
+        typer.echo(json.dumps(told, indent=2))
+    elif not quiet:
+        typer.echo(f"{slides} {what} in {out}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastwsi.cli import completing
 from fastwsi.cli.failing import failing_in_one_line
 from fastwsi.cli.progress import Counter
 
@@ -29,12 +31,20 @@ EXAMPLES = """Examples:
 
 def train(
     system: Annotated[
-        str, typer.Argument(help="A detector, such as liu2017; `fastwsi recipes list` has all.")
+        str,
+        typer.Argument(
+            help="A detector, such as liu2017; `fastwsi recipes list` has all.",
+            autocompletion=completing.detectors,
+        ),
     ],
     data: Annotated[Path, typer.Argument(help="A data set's folder, or a CSV file of slides.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; made where it is not there.")],
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe by name. Default: the system's own, which is the paper's.")
+        str | None,
+        typer.Option(
+            help="A recipe by name. Default: the system's own, which is the paper's.",
+            autocompletion=completing.recipes,
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
     settings: Annotated[
@@ -52,6 +62,7 @@ def train(
     nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
     strategy: Annotated[str, typer.Option(help="How devices work together: Lightning's names.")] = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Short for --set seed=…")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
 ) -> None:
@@ -66,6 +77,7 @@ def train(
         folders = [out] if members == 1 else [member_folder(out, number) for number in range(members)]
         accelerator, count = _accelerator(device), _count(devices)
         found = recognise(data)
+        silent, told = quiet or as_json, []
         for number, folder in enumerate(folders):
             begun = folder if resume and (folder / "last.ckpt").exists() else None
             chosen = chosen_recipe(kind, recipe, config, settings or [], seed, begun)
@@ -73,12 +85,15 @@ def train(
                 chosen = chosen.changed({"seed": chosen.seed + number})
             made = kind(chosen)
             run = made.fit(
-                found, folder, reading=Counter("slides", quiet=quiet or not is_first_rank()).once,
+                found, folder, reading=Counter("slides", quiet=silent or not is_first_rank()).once,
                 resume=resume, accelerator=accelerator, devices=count, nodes=nodes, strategy=strategy,
-                progress=not quiet,
+                progress=not silent,
             )  # fmt: skip
-            if not quiet and is_first_rank():
-                _show(run)
+            told.append(_told(run))
+            if not silent and is_first_rank():
+                _show(told[-1])
+    if as_json and is_first_rank():
+        typer.echo(json.dumps(told if members > 1 else told[0], indent=2))
 
 
 def chosen_recipe(
@@ -130,13 +145,26 @@ def _count(devices: str) -> int | str:
     return devices if devices == "auto" else int(devices)
 
 
-def _show(folder: Any) -> None:
-    """Say what came out and where it is."""
-    validated = [row for row in folder.rows() if "validation_auc" in row]
-    if validated:
-        last, best = validated[-1], max(validated, key=lambda row: row["validation_auc"])
+def _told(folder: Any) -> dict[str, Any]:
+    """Return what came out and where it is, as JSON has it."""
+    rows = [
+        {"update": int(row["update"]), "validation_auc": row["validation_auc"]}
+        for row in folder.rows()
+        if "validation_auc" in row
+    ]
+    return {
+        "run": str(folder.path),
+        "model": str(folder.path / "model.safetensors"),
+        "last": rows[-1] if rows else None,
+        "best": max(rows, key=lambda row: row["validation_auc"]) if rows else None,
+    }
+
+
+def _show(told: dict[str, Any]) -> None:
+    """Say it."""
+    if told["last"] is not None:
         typer.echo(
-            f"validation AUC {last['validation_auc']:.4f} after {last['update']:.0f} updates, "
-            f"at best {best['validation_auc']:.4f} after {best['update']:.0f}"
+            "validation AUC {validation_auc:.4f} after {update} updates, ".format(**told["last"])
+            + "at best {validation_auc:.4f} after {update}".format(**told["best"])
         )
-    typer.echo(folder.path / "model.safetensors")
+    typer.echo(told["model"])

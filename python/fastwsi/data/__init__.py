@@ -8,6 +8,7 @@ from fastwsi.data.camelyon17 import camelyon17, holds_stages, patient_stages, re
 from fastwsi.data.checking import Checked, Trouble, check, recognise
 from fastwsi.data.class_maps import ClassMap, Labels, class_map, labels_of
 from fastwsi.data.detections import find_detections, read_detections, read_scores, write_detections
+from fastwsi.data.normalising import Normalized, normalize_slide, normalize_slides
 from fastwsi.data.panda import panda
 from fastwsi.data.patch_camelyon import PatchCamelyon
 from fastwsi.data.patches import PatchDataset, PatchSample
@@ -25,6 +26,7 @@ __all__ = [
     "Draw",
     "Labels",
     "LesionMask",
+    "Normalized",
     "PatchBatch",
     "PatchCamelyon",
     "PatchDataset",
@@ -45,6 +47,8 @@ __all__ = [
     "is_tumour",
     "labels_of",
     "lesion_mask",
+    "normalize_slide",
+    "normalize_slides",
     "panda",
     "patch_loader",
     "patient_stages",

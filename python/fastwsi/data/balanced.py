@@ -71,9 +71,20 @@ def stain_of(slide: Slide | SlideRecord, reference: HsdNormalizer) -> HsdNormali
     return reference.for_slide(moments if moments.count else reference.reference)
 
 
-def stain_reference(records: Sequence[SlideRecord]) -> HsdNormalizer:
-    """Return a normaliser whose reference are the medians of slides' colours."""
-    found = [moments for record in records if (moments := stain_moments(record)).count]
+def stain_reference(
+    records: Sequence[SlideRecord], *, progress: Callable[[str, int, int], None] | None = None
+) -> HsdNormalizer:
+    """Return a normaliser whose reference are the medians of slides' colours.
+
+    ``progress``: called with a slide's name, slides done, and slides in all.
+    """
+    found = []
+    for done, record in enumerate(records, 1):
+        moments = stain_moments(record)
+        if moments.count:
+            found.append(moments)
+        if progress is not None:
+            progress(record.name, done, len(records))
     if not found:
         raise ValueError(f"records: none of {len(records)} slides has tissue, expected one at least")
     return HsdNormalizer(median_moments(found))

@@ -28,11 +28,14 @@ class Row:
         What it reproduces, in a line.
     target : str
         "module:Class", imported when it is asked for.
+    recipes : tuple of str
+        The names of its recipes, for who has no time to import it: a shell that completes them.
     """
 
     name: str
     paper: str
     target: str
+    recipes: tuple[str, ...] = ()
 
 
 OURS = (
@@ -40,6 +43,7 @@ OURS = (
         "liu2017",
         "Liu et al. 2017: Inception-V3 on patches of gigapixel slides",
         "fastwsi.detectors.liu2017:Liu2017",
+        ("liu2017", "liu2017-small", "liu2017-demo"),
     ),
 )
 

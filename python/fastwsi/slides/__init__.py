@@ -13,10 +13,12 @@ from fastwsi.slides.annotations import (
     write_asap,
     write_geojson,
 )
+from fastwsi.slides.describing import describe
 from fastwsi.slides.errors import SlideError
 from fastwsi.slides.geometry import Level, Region
 from fastwsi.slides.grid import Patch, PatchGrid
 from fastwsi.slides.lattice import Lattice
+from fastwsi.slides.pictures import write_picture
 from fastwsi.slides.registry import backends
 from fastwsi.slides.rows import SlideRows
 from fastwsi.slides.slide import Slide, open_slide
@@ -47,6 +49,7 @@ __all__ = [
     "SyntheticSet",
     "TissueMask",
     "backends",
+    "describe",
     "lesions_of",
     "open_slide",
     "read_asap",
@@ -58,5 +61,6 @@ __all__ = [
     "write_geojson",
     "write_labelled",
     "write_patch_camelyon",
+    "write_picture",
     "write_slide",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fastwsi import _numbers
@@ -30,11 +30,14 @@ class Level:
         In its own pixels.
     downsample : float
         Level-0 pixels per pixel: the mean of both axes, as openslide has it.
+    tile : (width, height) or None
+        In which the file keeps it, where the reader knows. How pixels are kept does not make a level another.
     """
 
     width: int
     height: int
     downsample: float
+    tile: Pair | None = field(default=None, compare=False)
 
     @property
     def size(self) -> Pair:
@@ -61,8 +64,8 @@ class Sampling:
     scale: tuple[float, float]
 
 
-def levels_of(sizes: list[Pair]) -> tuple[Level, ...]:
-    """Return levels with their downsampling, given their sizes from the largest on.
+def levels_of(sizes: list[Pair], tiles: list[Pair] | None = None) -> tuple[Level, ...]:
+    """Return levels with their downsampling, given their sizes from the largest on, and those of their tiles.
 
     Examples
     --------
@@ -70,7 +73,10 @@ def levels_of(sizes: list[Pair]) -> tuple[Level, ...]:
     [1.0, 2.0, 8.0]
     """
     width, height = sizes[0]
-    return tuple(Level(w, h, (width / w + height / h) / 2 if i else 1.0) for i, (w, h) in enumerate(sizes))
+    return tuple(
+        Level(w, h, (width / w + height / h) / 2 if i else 1.0, tiles[i] if tiles else None)
+        for i, (w, h) in enumerate(sizes)
+    )
 
 
 def pair_of(value: Any, name: str, least: int | None = None) -> Pair:

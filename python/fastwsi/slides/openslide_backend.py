@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import openslide
 
+    from fastwsi.slides.geometry import Pair
     from fastwsi.slides.resolution import Resolution
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,9 @@ class OpenSlideBackend:
         properties = dict(self._handle.properties)
         self.properties = properties
         self.levels = tuple(
-            Level(width, height, float(downsample))
-            for (width, height), downsample in zip(
-                self._handle.level_dimensions, self._handle.level_downsamples, strict=True
+            Level(width, height, float(downsample), _tile(properties, i))
+            for i, ((width, height), downsample) in enumerate(
+                zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
             )
         )
         self.fill = options.fill or _background(properties) or WHITE
@@ -141,6 +142,16 @@ def _background(properties: dict[str, str]) -> Colour | None:
     except ValueError:
         return None
     return (value[0], value[1], value[2]) if len(value) == 3 else None
+
+
+def _tile(properties: dict[str, str], level: int) -> Pair | None:
+    try:
+        width, height = (
+            int(properties[f"openslide.level[{level}].tile-{name}"]) for name in ("width", "height")
+        )
+    except (KeyError, ValueError):
+        return None
+    return width, height
 
 
 def _bounds(properties: dict[str, str]) -> Region | None:

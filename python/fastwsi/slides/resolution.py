@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SMALLEST, LARGEST = 0.05, 20.0
 Resolution = tuple[float, float]
 _MICROMETRES = {2: 25400.0, 3: 10000.0}  # of TIFF's units, inch and centimetre
-_HINT = "open_slide(path, mpp=0.25) says it"
+_HINT = "open_slide(path, mpp=0.25) or --slide-mpp says it"
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def found(candidates: Sequence[tuple[str, Resolution | None]]) -> Found:
     --------
     >>> found([("aperio.MPP", None), ("TIFF tags", (0.5, 0.5))])
     Found(mpp=(0.5, 0.5), source='TIFF tags')
-    >>> found([("TIFF tags", (352.8, 352.8))]).missing
-    'no resolution (TIFF tags: 352.8 µm, outside 0.05 to 20); open_slide(path, mpp=0.25) says it'
+    >>> found([("tags", (352.8, 352.8))]).missing
+    'no resolution (tags: 352.8 µm, outside 0.05 to 20); open_slide(path, mpp=0.25) or --slide-mpp says it'
     """
     refused = []
     for source, mpp in candidates:

@@ -118,6 +118,11 @@ class Slide:
         return self._opened.name
 
     @property
+    def detail(self) -> str:
+        """What the reader says of the file, and of itself."""
+        return self._opened.backend.detail
+
+    @property
     def passed_over(self) -> tuple[tuple[str, str], ...]:
         """Readers that were asked before, and why they left the file to others."""
         return self._opened.passed_over
@@ -290,10 +295,9 @@ class Slide:
     def __repr__(self) -> str:
         width, height = self.dimensions
         mpp = f"{self.mpp:.4g} µm" if self.has_mpp else "unknown resolution"
-        detail = self._opened.backend.detail
         return (
             f"<Slide {self.path or 'array'}: {width} x {height}, {len(self.levels)} levels, {mpp}, "
-            f"read by {self.backend} ({detail})>"
+            f"read by {self.backend} ({self.detail})>"
         )
 
     @property

@@ -37,7 +37,8 @@ class TiffBackend:
         self._structure = read_structure(path)
         self._path, self._options = path, options
         self._levels = self._structure.levels
-        self.levels = levels_of(list(self._structure.sizes))
+        tiles = [(level.coding.width, level.coding.height) for level in self._levels]
+        self.levels = levels_of(list(self._structure.sizes), tiles)
         self.properties = self._structure.properties
         self.resolutions = self._structure.resolutions
         self.bounds = None

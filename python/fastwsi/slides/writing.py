@@ -30,7 +30,7 @@ def write_slide(
     path: str | Path,
     image: Any,
     *,
-    mpp: float,
+    mpp: float | tuple[float, float],
     tile: int = 256,
     quality: int = 80,
     subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0",
@@ -47,7 +47,7 @@ def write_slide(
     path : path
     image : uint8 array (height, width, 3), or source of rows
         An object with ``height``, ``width`` and ``rows(top, bottom)``, read once from top to bottom.
-    mpp : float
+    mpp : float or (x, y)
         Micrometres per pixel, 0.05 to 20; goes into the resolution tags.
     tile : int
         Side of a tile, a multiple of 16.
@@ -79,7 +79,7 @@ def write_slide(
         raise ValueError(f"quality: got {quality}, expected 1 to 100")
     if subsampling not in _SUBSAMPLING:
         raise ValueError(f"subsampling: got {subsampling!r}, expected one of {', '.join(_SUBSAMPLING)}")
-    per_centimetre = 10000 / resolution.given(mpp).mpp[0]  # type: ignore[index]
+    across, down = (10000 / each for each in resolution.given(mpp).mpp or ())
     height, width, rows = _rows_of(image)
     sizes = _sizes((width, height), side, levels)
     code, steps = _SUBSAMPLING[subsampling]
@@ -98,7 +98,7 @@ def write_slide(
                 compression="jpeg",
                 subsampling=steps,
                 subfiletype=1 if i else 0,
-                resolution=(per_centimetre / 2**i, per_centimetre / 2**i),
+                resolution=(across / 2**i, down / 2**i),
                 resolutionunit="CENTIMETER",
                 software="fastwsi",
                 description=None if i else description,
@@ -171,10 +171,10 @@ def _first(
         for finer, maker in itertools.pairwise(makers):
             part = finer.halve(part)
             maker.add(part)
+        if progress is not None:
+            progress(bottom, height)  # before the tiles go: nobody comes back after the last one
         yield from makers[0].tiles
         makers[0].tiles.clear()
-        if progress is not None:
-            progress(bottom, height)
 
 
 def _sizes(size: Pair, tile: int, levels: int | None) -> list[Pair]:
