@@ -1,4 +1,4 @@
-"""A program: scans a slide of 100,000 x 100,000 pixels that is nowhere stored, and tells its peak of memory."""
+"""A program: scans a slide of 100,000 x 100,000 pixels that is nowhere stored, and tells its peak memory."""
 
 from __future__ import annotations
 
