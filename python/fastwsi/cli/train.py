@@ -81,7 +81,10 @@ def train(
         for number, folder in enumerate(folders):
             begun = folder if resume and (folder / "last.ckpt").exists() else None
             chosen = chosen_recipe(kind, recipe, config, settings or [], seed, begun)
-            if begun is None and number:
+            own = (
+                begun is not None and recipe is None and config is None
+            )  # the member's recipe, with its seed
+            if not own or seed is not None:
                 chosen = chosen.changed({"seed": chosen.seed + number})
             made = kind(chosen)
             run = made.fit(

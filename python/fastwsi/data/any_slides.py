@@ -17,6 +17,8 @@ _ENDINGS = {
     ".isyntax", ".zarr", ".png", ".jpg", ".jpeg",
 }  # fmt: skip
 _TABLES = {".csv"}
+_PICTURES = {".png", ".jpg", ".jpeg"}
+_RESULTS = ("_likelihood_map", "_overlay", "_mask")  # of files that this package and others lay beside slides
 
 
 def slides_at(paths: str | Path | Iterable[str | Path], split: str | None = None) -> tuple[SlideRecord, ...]:
@@ -46,6 +48,16 @@ def slides_at(paths: str | Path | Iterable[str | Path], split: str | None = None
     return tuple(found)
 
 
+def _slide_files(folder: Path) -> list[Path]:
+    """Return a folder's slides: no results that lie beside them, and pictures only where all are."""
+    found = sorted(
+        each
+        for each in folder.iterdir()
+        if each.suffix.lower() in _ENDINGS and not each.stem.endswith(_RESULTS) and each.name[0] != "."
+    )
+    return [each for each in found if each.suffix.lower() not in _PICTURES] or found
+
+
 def _at(path: Path, split: str | None) -> tuple[SlideRecord, ...]:
     if not path.exists():
         raise SlideError(path, "there is no such file or folder")
@@ -60,7 +72,7 @@ def _at(path: Path, split: str | None) -> tuple[SlideRecord, ...]:
     except SlideError:
         if path.is_file():
             raise
-        files = sorted(each for each in path.iterdir() if each.suffix.lower() in _ENDINGS)
+        files = _slide_files(path)
         if not files:
             raise
         return tuple(SlideRecord(each.stem, each) for each in files)

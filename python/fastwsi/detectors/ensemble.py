@@ -98,7 +98,16 @@ def member_folder(folder: str | Path, number: int) -> Path:
 
 
 def member_files(folder: str | Path) -> tuple[Path, ...]:
-    """Return the models of a folder's members, in the order of their numbers."""
+    """Return the models of a folder's members, in the order of their numbers; none where it holds no members.
+
+    ValueError where a member has no model yet: a part of an ensemble is another ensemble.
+    """
+    begun = [path for path in Path(folder).glob(f"{_MEMBER}*") if path.is_dir()]
+    without = sorted(path.name for path in begun if not (path / "model.safetensors").exists())
+    if without:
+        raise ValueError(
+            f"{folder}: {', '.join(without)} of {len(begun)} members have no model.safetensors yet"
+        )
     found = {
         path.parent.name[len(_MEMBER) :]: path for path in Path(folder).glob(f"{_MEMBER}*/model.safetensors")
     }
