@@ -96,12 +96,28 @@ def test_going_on_takes_the_runs_recipe(slides, tiny, tmp_path):
 
 
 def test_an_ensemble(slides, tiny, tmp_path):
-    done = run(
-        "train", "liu2017", slides, "--out", tmp_path / "two", *tiny, "--members", 2, "--seed", 5, "-q"
-    )
+    command = [
+        "train",
+        "liu2017",
+        slides,
+        "--out",
+        tmp_path / "two",
+        *tiny,
+        "--members",
+        2,
+        "--seed",
+        5,
+        "-q",
+    ]
+    done = run(*command)
     assert done.exit_code == 0, done.output
     both = load(tmp_path / "two")
     assert [member.recipe.seed for member in both.members] == [5, 6]
+    again = run(*command, "--resume")  # the command that began it goes on with it
+    assert again.exit_code == 0, again.output
+    (tmp_path / "two" / "member-1" / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="member-1 of 2 members"):
+        load(tmp_path / "two")
 
 
 @pytest.mark.slow

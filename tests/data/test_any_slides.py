@@ -42,6 +42,16 @@ def test_a_folder_of_plain_files_is_what_ends_like_a_slide_in_it(plain):
     assert names([plain, plain / "below"]) == ["a", "b", "c", "e", "d"]
 
 
+def test_results_and_pictures_beside_slides_are_no_slides(plain):
+    for name in ("b_likelihood_map.tif", "b_overlay.png", "b_mask.tif", "label.png", ".a.TIF.x.tif"):
+        (plain / name).touch()
+    assert names(plain) == ["a", "b", "c", "e"]
+    pictures = plain / "below"
+    (pictures / "d.svs").unlink()
+    (pictures / "x.png").touch()
+    assert names(pictures) == ["x"]
+
+
 def test_a_zarr_folder_is_one_slide(plain):
     assert names(plain / "e.zarr") == ["e"]
 
