@@ -148,13 +148,13 @@ def predict_slides(
                         result.save_overlay(folder / f"{record.name}_overlay.png", slide, truth=truth)
                 result.save(folder)
             except Exception as error:
-                failed[record.name] = str(error) or type(error).__name__
+                failed[record.name] = " ".join(str(error).split()) or type(error).__name__
                 logger.debug("%s", record.name, exc_info=True)
                 told.fails(record.name, failed[record.name])
                 continue
         scores[record.name] = result.score
         told.ends(record.name, result, scan)
-    _keep_failures(folder, failed)
+    _keep_failures(folder, {record.name for record in slides} - set(elsewhere), failed)
     return Predicted({**done, **scores}, tuple(done), tuple(elsewhere), failed)
 
 
@@ -228,9 +228,13 @@ def _claimed(folder: Path, name: str) -> Iterator[bool]:
             path.unlink(missing_ok=True)
 
 
-def _keep_failures(folder: Path, failed: dict[str, str]) -> None:
+def _keep_failures(folder: Path, seen: set[str], failed: dict[str, str]) -> None:
+    """Write down what failed; of slides that this run has not seen, what was written before stays."""
     path = folder / FAILED
-    if failed:
-        write_atomically(path, "".join(f"{name}: {reason}\n" for name, reason in failed.items()))
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [line for line in lines if line.partition(": ")[0] not in seen]
+    lines = kept + [f"{name}: {reason}" for name, reason in failed.items()]
+    if lines:
+        write_atomically(path, "".join(f"{line}\n" for line in lines))
     else:
         path.unlink(missing_ok=True)
