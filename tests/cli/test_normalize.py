@@ -66,8 +66,8 @@ def test_a_data_sets_reference_is_its_slides_for_training(tmp_path):
 
 def test_another_reference_is_not_written_over(slides, tmp_path):
     def kept(slide, *more):
-        return run("normalize", slides / "s0.tif", "--out", tmp_path / f"of_{slide}", "--reference", slides / slide,
-                   "--save-reference", tmp_path / "ref.json", *more)  # fmt: skip
+        out = ["--out", tmp_path / f"of_{slide}", "--save-reference", tmp_path / "ref.json"]
+        return run("normalize", slides / "s0.tif", "--reference", slides / slide, *out, *more)
 
     assert kept("s1.tif").exit_code == 0
     assert kept("s1.tif").exit_code == 0, "the same one may be there"

@@ -144,7 +144,7 @@ def predict_slides(
                     if overlays:
                         _draw(result, record, slide, folder)
             except Exception as error:
-                failed[record.name] = str(error) or type(error).__name__
+                failed[record.name] = " ".join(str(error).split()) or type(error).__name__
                 logger.debug("%s", record.name, exc_info=True)
                 keep_failure(folder, record.name, failed[record.name])
                 told.fails(record.name, failed[record.name])
