@@ -112,6 +112,10 @@ def test_settings_of_a_file_and_single_ones(scanned, tmp_path):
     assert (told["scan"]["stride"], told["nms"]["radius"]) == (100, 3.0)
 
 
+def failures(folder):
+    return sorted(path.name.removesuffix("_failed.txt") for path in folder.glob("*_failed.txt"))
+
+
 class TestFailures:
     @pytest.fixture
     def mixed(self, scanned, tmp_path):
@@ -131,10 +135,9 @@ class TestFailures:
         cut, text = done.stderr.splitlines()[-2:]
         assert cut.startswith(f"error: cut: {mixed / 'cut.tif'}: the file is cut short")
         assert text.startswith(f"error: text: {mixed / 'text.svs'}: no slide that can be read")
-        assert (out / "failed.txt").read_text().splitlines() == [
-            line.removeprefix("error: ") for line in (cut, text)
-        ]
-        assert {name.partition("_")[0].partition(".")[0] for name in contents(out)} == {"good", "failed"}
+        for name, line in (("cut", cut), ("text", text)):
+            assert f"error: {name}: {(out / f'{name}_failed.txt').read_text()}" == f"{line}\n"
+        assert {name.partition("_")[0].partition(".")[0] for name in contents(out)} == {"good", "cut", "text"}
 
     def test_a_run_of_other_slides_forgets_no_failure_and_a_mended_slide_is_none(
         self, scanned, mixed, tmp_path
@@ -144,15 +147,14 @@ class TestFailures:
         assert first.exit_code == 1
         assert set(json.loads(first.stdout)["failed"]) == {"cut", "text"}
         assert predict(scanned.one, scanned.files[1], "--out", out).exit_code == 0
-        assert len((out / "failed.txt").read_text().splitlines()) == 2
+        assert failures(out) == ["cut", "text"]
         shutil.copy(scanned.files[0], mixed / "cut.tif")
         assert predict(scanned.one, mixed / "cut.tif", mixed / "good.tif", "--out", out).exit_code == 0
-        (left,) = (out / "failed.txt").read_text().splitlines()
-        assert left.startswith("text: ")
+        assert failures(out) == ["text"]
         (mixed / "text.svs").unlink()
         shutil.copy(scanned.files[0], mixed / "text.svs")
         assert predict(scanned.one, mixed, "--out", out).exit_code == 0
-        assert not (out / "failed.txt").exists()
+        assert failures(out) == []
 
     def test_a_reason_of_several_lines_is_one_line(self, scanned, tmp_path, monkeypatch):
         def fail(*arguments, **options):
@@ -261,3 +263,38 @@ def test_no_gpu_is_one_line(scanned, tmp_path):
         done = run("predict", scanned.one, scanned.files[0], "--out", tmp_path / "out", "--device", device)
         assert done.exit_code == 1
         assert done.stderr == f"error: device: got '{device}', and torch sees 0 GPUs here\n"
+
+
+def test_another_slide_of_the_same_name(scanned, tmp_path):
+    """Is not done because the first one is."""
+    for number in (0, 1):
+        (tmp_path / str(number)).mkdir()
+        shutil.copy(scanned.files[number], tmp_path / str(number) / "slide.tif")
+    assert predict(scanned.one, tmp_path / "0" / "slide.tif", "--out", tmp_path / "out").exit_code == 0
+    done = predict(scanned.one, tmp_path / "1" / "slide.tif", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "slide.json: was made otherwise: slide." in " ".join(done.stderr.split())
+    assert (
+        predict(scanned.one, tmp_path / "1" / "slide.tif", "--out", tmp_path / "out", "--overwrite").exit_code
+        == 0
+    )
+
+
+def test_a_broken_annotation_costs_the_picture_alone(scanned, tmp_path, caplog):
+    shutil.copy(scanned.files[0], tmp_path / "a.tif")
+    (tmp_path / "a.xml").write_text("<ASAP")
+    (tmp_path / "slides.csv").write_text("slide,label,annotation\na.tif,tumor,a.xml\n")
+    done = predict(scanned.one, tmp_path / "slides.csv", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "a.json").exists()
+    assert not (tmp_path / "out" / "a_overlay.png").exists()
+    assert "a: no overlay: " in caplog.text
+
+
+def test_a_map_that_was_deleted_is_made_again(scanned, tmp_path):
+    out = tmp_path / "out"
+    assert predict(scanned.one, scanned.files[0], "--out", out).exit_code == 0
+    before = contents(out)
+    (out / f"{scanned.names[0]}_likelihood_map.tif").unlink()
+    assert predict(scanned.one, scanned.files[0], "--out", out).exit_code == 0
+    assert contents(out) == before
