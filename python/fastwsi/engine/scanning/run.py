@@ -16,6 +16,7 @@ from fastwsi.data.class_maps import TUMOUR_GROUPS
 from fastwsi.data.slide_results import read_summary
 from fastwsi.engine.scanning.predicting import given_mpp, predict, settings_of
 from fastwsi.engine.scanning.scan import device_of
+from fastwsi.engine.slide_result import SlideResult
 from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from fastwsi.engine.scanning.predicting import Predictor
     from fastwsi.engine.scanning.scan import Scan
     from fastwsi.engine.scanning.scan_recipe import ScanRecipe
-    from fastwsi.engine.slide_result import SlideResult
-    from fastwsi.slides import Annotations
+    from fastwsi.slides import Annotations, Slide
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,8 @@ def predict_slides(
     overwrite : bool
         Replace results that are there, whatever made them.
     overlays : bool
-        Also write ``<slide>_overlay.png``, with lesions found and missed where the slide is annotated.
+        Also write ``<slide>_overlay.png``, with lesions found and missed where the slide is annotated; of
+        slides that were done before, too, where it is missing.
     watcher : Watcher, optional
 
     Returns
@@ -128,6 +129,8 @@ def predict_slides(
     elsewhere: list[str] = []
     failed: dict[str, str] = {}
     waiting = [record for record in slides if record.name not in done]
+    if overlays:
+        failed |= _draw_missing([record for record in slides if record.name in done], folder)
     for number, record in enumerate(waiting, 1):
         with _claimed(folder, record.name) as free:
             if not free:
@@ -144,11 +147,10 @@ def predict_slides(
                         readers=readers, progress=told.moves,
                     )  # fmt: skip
                     if overlays:
-                        truth = _tumour(record)
-                        result.save_overlay(folder / f"{record.name}_overlay.png", slide, truth=truth)
+                        _draw(result, record, slide, folder)
                 result.save(folder)
             except Exception as error:
-                failed[record.name] = " ".join(str(error).split()) or type(error).__name__
+                failed[record.name] = _reason(error)
                 logger.debug("%s", record.name, exc_info=True)
                 told.fails(record.name, failed[record.name])
                 continue
@@ -156,6 +158,34 @@ def predict_slides(
         told.ends(record.name, result, scan)
     _keep_failures(folder, {record.name for record in slides} - set(elsewhere), failed)
     return Predicted({**done, **scores}, tuple(done), tuple(elsewhere), failed)
+
+
+def _draw(result: SlideResult, record: SlideRecord, slide: Slide, folder: Path) -> None:
+    result.save_overlay(_overlay(folder, record), slide, truth=_tumour(record))
+
+
+def _draw_missing(done: Sequence[SlideRecord], folder: Path) -> dict[str, str]:
+    """Draw the overlays that results lack, of a run that was asked for none; return what fails."""
+    failed = {}
+    for record in done:
+        if _overlay(folder, record).exists():
+            continue
+        try:
+            with record.open() as slide:
+                _draw(SlideResult.load(folder, record.name), record, slide, folder)
+        except Exception as error:
+            failed[record.name] = _reason(error)
+            logger.debug("%s", record.name, exc_info=True)
+    return failed
+
+
+def _overlay(folder: Path, record: SlideRecord) -> Path:
+    return folder / f"{record.name}_overlay.png"
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _tumour(record: SlideRecord) -> Annotations | None:
