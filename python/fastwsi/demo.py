@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,8 @@ class _Clock:
 def _departures(recipe: Any) -> dict[str, tuple[Any, Any]]:
     """Return settings in which a recipe is not the paper's small network."""
     ours, papers = (
-        {row["name"]: row["value"] for row in each.rows()} for each in (recipe, Liu2017.recipes[PAPERS])
+        {row["name"]: json.loads(row["value"]) for row in each.rows()}
+        for each in (recipe, Liu2017.recipes[PAPERS])
     )
     free = {"seed", "workers", "validate_every", "validation_patches", "checkpoint_minutes"}
     return {

@@ -107,6 +107,18 @@ def test_output_and_exit_code():
         assert finding["text"].split()[0] in result.stdout
 
 
+def test_quiet_tells_problems_alone(monkeypatch):
+    module = importlib.import_module("fastwsi.cli.doctor")
+    monkeypatch.setattr(module, "look_around", lambda: PLAIN)
+    monkeypatch.setattr(module, "build_info", lambda: machine(gpus_uncovered=("Old (6.1)",)))
+    result = RUNNER.invoke(app, ["doctor", "--quiet"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: GPU: ")
+    monkeypatch.setattr(module, "build_info", machine)
+    quiet = RUNNER.invoke(app, ["doctor", "-q"])
+    assert (quiet.exit_code, quiet.output) == (0, "")
+
+
 def test_square_brackets_survive_the_markup(monkeypatch):
     module = importlib.import_module("fastwsi.cli.doctor")
     monkeypatch.setattr(module, "build_info", lambda: machine(packages=without("cupy")))

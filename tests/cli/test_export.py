@@ -71,6 +71,8 @@ def test_a_slide_that_is_not_done_has_no_score(results, truth, tmp_path):
     assert done.exit_code == 0
     assert f"1 slide not done: left out ({summary.stem})" in done.output
     assert run("export", "camelyon16", results, tmp_path / "out", "-q").output == ""
+    told = json.loads(run("export", "camelyon16", results, tmp_path / "out", "--json").stdout)
+    assert (len(told["slides"]), told["unfinished"]) == (2, [summary.stem])
 
 
 def test_other_programs_json_and_half_written_files_do_no_harm(results, truth):

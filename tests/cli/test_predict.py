@@ -76,6 +76,15 @@ def test_scanning_anew_gives_the_same_bytes(scanned, tmp_path):
     assert contents(tmp_path) == {key: before[key] for key in before if not key.endswith("overlay.png")}
 
 
+def test_pictures_that_were_not_wanted_can_be_had_later(scanned, never_scanned, tmp_path):
+    before = contents(scanned.out)
+    for name in (name for name in before if not name.endswith("overlay.png")):
+        (tmp_path / name).write_bytes(before[name])
+    done = predict(scanned.one, scanned.slides, "--out", tmp_path)
+    assert done.stdout == f"0 scanned, 3 done before: {tmp_path}\n"
+    assert contents(tmp_path) == before
+
+
 def test_other_settings_are_refused_unless_they_may_replace(scanned, tmp_path):
     one, out = scanned.files[0], tmp_path / "out"
     assert predict(scanned.one, one, "--out", out).exit_code == 0

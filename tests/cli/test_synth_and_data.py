@@ -41,6 +41,7 @@ def test_what_was_made_is_whole(folder):
 
 
 def test_json(folder):
+    assert run("data", "check", folder, "-q").output == ""
     told = json.loads(run("data", "check", folder, "--json").output)
     assert told["usable"]
     assert sum(told["counts"].values()) == 4
@@ -59,6 +60,9 @@ def test_what_is_broken_is_named(folder, tmp_path):
     assert "missing tumor_001 annotation" in done.output
     assert "unreadable tumor_001" in done.output
     assert run("data", "check", broken, "--names-only").exit_code == 1
+    quiet = run("data", "check", broken, "-q")
+    assert quiet.exit_code == 1
+    assert {line.split()[0] for line in quiet.stdout.splitlines()} == {"missing", "unreadable"}
 
 
 def test_an_error_is_one_line(tmp_path):

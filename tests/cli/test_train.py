@@ -96,23 +96,19 @@ def test_going_on_takes_the_runs_recipe(slides, tiny, tmp_path):
 
 
 def test_an_ensemble(slides, tiny, tmp_path):
-    command = [
-        "train",
-        "liu2017",
-        slides,
-        "--out",
-        tmp_path / "two",
-        *tiny,
-        "--members",
-        2,
-        "--seed",
-        5,
-        "-q",
-    ]
+    command = (
+        "train", "liu2017", slides, "--out", tmp_path / "two", *tiny, "--members", 2, "--seed", 5, "--json"
+    )  # fmt: skip
     done = run(*command)
     assert done.exit_code == 0, done.output
     both = load(tmp_path / "two")
     assert [member.recipe.seed for member in both.members] == [5, 6]
+    told = json.loads(done.stdout)
+    assert [each["run"] for each in told] == [str(tmp_path / "two" / f"member-{number}") for number in (0, 1)]
+    for each in told:
+        assert each["model"] == f"{each['run']}/model.safetensors"
+        assert each["last"]["update"] == 4
+        assert each["best"]["validation_auc"] >= each["last"]["validation_auc"]
     again = run(*command, "--resume")  # the command that began it goes on with it
     assert again.exit_code == 0, again.output
     (tmp_path / "two" / "member-1" / "model.safetensors").unlink()
@@ -169,6 +165,8 @@ def test_errors_are_one_line(slides, tiny, tmp_path):
 def test_recipes():
     listed = run("recipes", "list").output
     assert "liu2017-small" in listed
+    (first, *_) = json.loads(run("recipes", "list", "--json").output)
+    assert (first["detector"], first["recipes"][0]) == ("liu2017", "liu2017")
     shown = run("recipes", "show", "liu2017").output
     assert "learning_rate" in shown
     assert "0.05" in shown

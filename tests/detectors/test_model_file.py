@@ -33,6 +33,19 @@ def test_there_and_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_the_same_model_is_the_same_bytes(tmp_path):
+    weights = {"b": torch.arange(5, dtype=torch.int64), "a": torch.full((3, 2), 0.5, dtype=torch.float16)}
+    for number in range(8):
+        write_model(
+            tmp_path / f"{number}.safetensors", "liu2017", {"k": "µ"}, weights, {"more": "ä", "x": "y"}
+        )
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    found = read_model(tmp_path / "0.safetensors")
+    assert (found.recipe, found.more) == ({"k": "µ"}, {"more": "ä", "x": "y"})
+    for name, value in weights.items():
+        assert torch.equal(found.weights[name], value)
+
+
 def tampered(tmp_path, **changes):
     told = {**GOOD, **changes}
     told = {key: value for key, value in told.items() if value is not None}

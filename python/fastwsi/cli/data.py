@@ -83,7 +83,7 @@ def _show(found: Checked, *, quiet: bool) -> None:
     told = [each for each in found.troubles if not quiet or each.kind != "left out"]
     for trouble in told[:_SHOWN]:
         mark = _MARKS.get(trouble.kind, trouble.kind)
-        console.print(f"{mark} [bold]{escape(trouble.name)}[/] {escape(trouble.reason)}")
+        console.print(f"{mark} [bold]{escape(trouble.name)}[/] {escape(trouble.reason)}", soft_wrap=True)
     if len(told) > _SHOWN:
         console.print(f"… and {len(told) - _SHOWN} more; --json lists all")
     if found.usable and not quiet:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastwsi._files import write_atomically
 from fastwsi._version import __version__
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def write_model(
     more : mapping, optional
         Further texts by name.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415  (imported where used)
+    from safetensors.torch import save  # noqa: PLC0415  (imported where used)
 
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -77,16 +76,18 @@ def write_model(
         "fastwsi": __version__,
         **(more or {}),
     }
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        save_file(tensors, temporary, metadata=told)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomically(path, _in_order(save(tensors, metadata=told)))
+
+
+def _in_order(code: bytes) -> bytes:
+    """Return a file with its metadata sorted: safetensors gives them another order each time."""
+    length = int.from_bytes(code[:8], "little")
+    head = json.loads(code[8 : 8 + length])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin where memory may be mapped
+    return len(text).to_bytes(8, "little") + text + code[8 + length :]
 
 
 def read_model(path: str | Path) -> ModelFile:

@@ -14,6 +14,7 @@ from fastwsi.data.class_maps import TUMOUR_GROUPS
 from fastwsi.engine.devices import device_of
 from fastwsi.engine.scanning.predicting import predict, settings_of
 from fastwsi.engine.scanning.state import about, claimed, keep_failure, score_if_done
+from fastwsi.engine.slide_result import SlideResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fastwsi.engine.scanning.predicting import Predictor
     from fastwsi.engine.scanning.scan import Scan
     from fastwsi.engine.scanning.scan_recipe import ScanRecipe
-    from fastwsi.engine.slide_result import SlideResult
     from fastwsi.slides import Annotations, Slide
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ def predict_slides(
     overwrite : bool
         Replace results that are there, whatever made them.
     overlays : bool
-        Also write ``<slide>_overlay.png``, with lesions found and missed where the slide is annotated.
+        Also write ``<slide>_overlay.png``, with lesions found and missed where the slide is annotated; of
+        slides that were done before, too, where it is missing.
     watcher : Watcher, optional
 
     Returns
@@ -123,6 +124,8 @@ def predict_slides(
     elsewhere: list[str] = []
     failed: dict[str, str] = {}
     waiting = [record for record in slides if record.name not in done]
+    if overlays:
+        _draw_missing([record for record in slides if record.name in done], folder)
     for number, record in enumerate(waiting, 1):
         with claimed(folder, record.name) as free:
             if not free:
@@ -161,10 +164,21 @@ def _younger(folder: Path, name: str, started: float) -> bool:
     return path.exists() and path.stat().st_mtime >= started
 
 
+def _overlay(folder: Path, record: SlideRecord) -> Path:
+    return folder / f"{record.name}_overlay.png"
+
+
+def _draw_missing(done: Sequence[SlideRecord], folder: Path) -> None:
+    for record in done:
+        if not _overlay(folder, record).exists():
+            with record.open() as slide:
+                _draw(SlideResult.load(folder, record.name), record, slide, folder)
+
+
 def _draw(result: SlideResult, record: SlideRecord, slide: Slide, folder: Path) -> None:
     """Write a slide's overlay; what is wrong with its annotation costs the picture alone."""
     try:
-        result.save_overlay(folder / f"{record.name}_overlay.png", slide, truth=_tumour(record))
+        result.save_overlay(_overlay(folder, record), slide, truth=_tumour(record))
     except Exception as error:
         logger.warning("%s: no overlay: %s", record.name, error)
         logger.debug("%s", record.name, exc_info=True)
