@@ -216,5 +216,5 @@ def test_wide_units_hold_nothing_but_their_shared_code():
 def test_readme_has_its_two_commands():
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert [block.strip().count("\n") for block in blocks[:2]] == [0, 0], "two commands, a line each"
-    assert "fastwsi doctor" in blocks[0]
+    assert "fastwsi demo" in blocks[0]
     assert "pytest" in blocks[1]
