@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from benchmarks.measure import Role
 
 CORES, WORKERS, BATCH = 2, 2, 32
-SIZE, STRIDE = (5120, 4096), 128
-RECIPE = Liu2017.recipes["liu2017-small"].changed({"predict_orientations": False})
+SIZE, STRIDE = (4096, 2560), 128
+RECIPE = Liu2017.recipes["liu2017-small"].changed({"scan.orientations": False})
 SIDE = RECIPE.patch
 FLOOR = 2.0
 PLAIN, HYBRID = "openslide, DataLoader, torch", "the same with our network"

