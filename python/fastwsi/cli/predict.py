@@ -65,7 +65,9 @@ def predict(
     ] = None,
     slide_mpp: SlideMpp = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches that are scored at once.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Patches that are scored at once. Default: by the device.")
+    ] = None,
     readers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read. Default: by the device.")
     ] = None,

@@ -81,7 +81,7 @@ class Predicts(ABC):
         slide: str | Path | Slide | Any,
         *,
         device: str | torch.device = "auto",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         readers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         **settings: Any,
@@ -93,8 +93,8 @@ class Predicts(ABC):
         slide : path, Slide, or whatever `fastwsi.open_slide` takes
         device : str or torch.device
             "auto": a GPU where torch sees one.
-        batch_size : int
-            Patches that are scored at once.
+        batch_size : int, optional
+            Patches that are scored at once. Default: 16 on a CPU, 32 on a GPU.
         readers : int, optional
             Threads that read.
         progress : callable, optional

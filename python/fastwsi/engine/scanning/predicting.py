@@ -46,7 +46,7 @@ def predict(
     *,
     name: str | None = None,
     device: str | torch.device = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     readers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     about: dict[str, Any] | None = None,

@@ -75,7 +75,7 @@ def predict_slides(
     recipe: ScanRecipe | None = None,
     *,
     device: str | torch.device = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     readers: int | None = None,
     overwrite: bool = False,
     overlays: bool = False,
