@@ -53,7 +53,7 @@ SIZES = {
         6, 4, (2048, 1536), {"steps": 30, "validate_every": 15, "validation_patches": 64, "scan.stride": 64},
         "a minute", "too little to find anything",
     ),
-    "small": DemoSize(12, 12, (4096, 3072), {}, "6 minutes"),
+    "small": DemoSize(12, 24, (4096, 3072), {}, "6 minutes"),
     "medium": DemoSize(40, 20, (4096, 3072), {"steps": 12_000, "validate_every": 1000}, "an hour"),
 }  # fmt: skip
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 0.5  # score from which a picture shows detections; files have all of them
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -178,7 +180,7 @@ def _draw_missing(done: Sequence[SlideRecord], folder: Path) -> None:
 def _draw(result: SlideResult, record: SlideRecord, slide: Slide, folder: Path) -> None:
     """Write a slide's overlay; what is wrong with its annotation costs the picture alone."""
     try:
-        result.save_overlay(_overlay(folder, record), slide, truth=_tumour(record))
+        result.save_overlay(_overlay(folder, record), slide, truth=_tumour(record), threshold=_SHOWN)
     except Exception as error:
         logger.warning("%s: no overlay: %s", record.name, error)
         logger.debug("%s", record.name, exc_info=True)
