@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from typer.testing import CliRunner
+from cli.running import TINY, run
 
-from fastwsi.cli import app
-
-runner = CliRunner()
-TINY = """
-patch: 75
-centre: 32
-jitter: 2
-mpp: [1.0]
-steps: 4
-batch_size: 4
-validate_every: 2
-validation_patches: 8
-workers: 0
-scan.stride: 48
+SCANNED = (
+    TINY
+    + """scan.stride: 48
 scan.orientations: false
 scan.nms_threshold: 0.1
 """
-
-
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
+)
 
 
 def contents(folder):
@@ -44,7 +30,7 @@ class Scanned:
             "synth", self.slides, "--slides", 13, "--test", 3, "--size", "900x700", "--mpp", "1.0", "-q"
         )
         assert made.exit_code == 0, made.output
-        (folder / "tiny.yaml").write_text(TINY)
+        (folder / "tiny.yaml").write_text(SCANNED)
         made = run(
             "train", "liu2017", self.slides, "--out", self.members, "--recipe", "liu2017-demo", "--config",
             folder / "tiny.yaml", "--device", "cpu", "--devices", 1, "--members", 2, "-q",

@@ -6,17 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
+from cli.running import run
 from fastwsi import data
-from fastwsi.cli import app
 from fastwsi.engine import SlideResult
-
-runner = CliRunner()
-
-
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

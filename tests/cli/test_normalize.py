@@ -5,19 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 import fastwsi
-from fastwsi.cli import app
+from cli.running import run
 from fastwsi.data import SlideRecord, stain_moments, stain_reference
 from fastwsi.slides import synthetic_slide, write_slide
 from fastwsi.stain import HsdNormalizer
-
-runner = CliRunner()
-
-
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from cli.predicting import Scanned, contents, run
+from fastwsi.cli.scanning import ScanBar
 from fastwsi.engine import SlideResult
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
@@ -307,3 +308,10 @@ def test_a_map_that_was_deleted_is_made_again(scanned, tmp_path):
     (out / f"{scanned.names[0]}_likelihood_map.tif").unlink()
     assert predict(scanned.one, scanned.files[0], "--out", out).exit_code == 0
     assert contents(out) == before
+
+
+def test_a_slide_may_fail_before_it_is_begun():
+    with ScanBar() as bar:
+        bar.fails("a", "made otherwise")
+        bar.begins("b", 1, 1)
+        bar.fails("b", "cut short")

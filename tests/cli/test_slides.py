@@ -7,17 +7,10 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import fastwsi
-from fastwsi.cli import app
+from cli.running import run
 from fastwsi.slides import synthetic_slide, tissue_mask, write_picture, write_slide
-
-runner = CliRunner()
-
-
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
 
 
 def pixels_of(path):

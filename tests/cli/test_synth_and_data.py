@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from fastwsi.cli import app
+from cli.running import run
 
-runner = CliRunner()
 SMALL = ["--size", "600x500", "--mpp", "1.5"]
-
-
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

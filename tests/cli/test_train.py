@@ -7,28 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
-from fastwsi.cli import app
+from cli.running import TINY, run
 from fastwsi.detectors import load
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
-runner = CliRunner()
-TINY = """
-patch: 75
-centre: 32
-jitter: 2
-mpp: [1.0]
-steps: 4
-batch_size: 4
-validate_every: 2
-validation_patches: 8
-workers: 0
-"""
-
-
-def run(*arguments):
-    return runner.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

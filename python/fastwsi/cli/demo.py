@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastwsi.cli.failing import failing_in_one_line
+from fastwsi.cli.failing import failing_in_one_line, tell_failures
 
 if TYPE_CHECKING:
     from fastwsi.demo import Demo
@@ -70,10 +70,7 @@ def demo(
         typer.echo(json.dumps(_as_json(found), indent=2))
     elif not quiet:
         _show(found)
-    for name, reason in found.predicted.failed.items():
-        typer.secho(f"error: {name}: {reason}", fg=typer.colors.RED, err=True)
-    if found.predicted.failed:
-        raise typer.Exit(code=1)
+    tell_failures(found.predicted.failed)
 
 
 def _as_json(found: Demo) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @contextmanager
@@ -31,3 +31,16 @@ def failing_in_one_line(*, debug: bool) -> Iterator[None]:
             raise
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(code=getattr(error, "exit_code", 1)) from None
+
+
+def tell_failures(failed: Mapping[str, str]) -> None:
+    """Say which slides came to nothing, and why; end with exit code 1 if there are any.
+
+    Examples
+    --------
+    >>> tell_failures({})
+    """
+    for name, reason in failed.items():
+        typer.secho(f"error: {name}: {reason}", fg=typer.colors.RED, err=True)
+    if failed:
+        raise typer.Exit(code=1)

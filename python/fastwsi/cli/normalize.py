@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fastwsi.cli.failing import failing_in_one_line
+from fastwsi.cli.failing import failing_in_one_line, tell_failures
 from fastwsi.cli.options import AsJson, Debug, Overwrite, Quiet, SlideMpp
 from fastwsi.cli.progress import Counter
 
@@ -74,10 +74,7 @@ def normalize(
         typer.echo(json.dumps(_as_json(found), indent=2))
     elif not quiet:
         _show(found, out)
-    for name, reason in found.failed.items():
-        typer.secho(f"error: {name}: {reason}", fg=typer.colors.RED, err=True)
-    if found.failed:
-        raise typer.Exit(code=1)
+    tell_failures(found.failed)
 
 
 def _reference(paths: list[Path], counter: Counter) -> HsdNormalizer:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastwsi.cli.failing import failing_in_one_line
+from fastwsi.cli.failing import failing_in_one_line, tell_failures
 from fastwsi.cli.options import SlideMpp
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ def predict(
         typer.echo(json.dumps(asdict(found), indent=2))
     elif not quiet:
         _show(found, out)
-    for name, reason in found.failed.items():
-        typer.secho(f"error: {name}: {reason}", fg=typer.colors.RED, err=True)
-    if found.failed:
-        raise typer.Exit(code=1)
+    tell_failures(found.failed)
 
 
 def _recipe(model: Any, config: Path | None, settings: list[str]) -> ScanRecipe:

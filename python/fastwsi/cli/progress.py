@@ -26,22 +26,7 @@ class Counter:
 
     def __enter__(self) -> Counter:
         if not self._quiet:
-            from rich.console import Console  # noqa: PLC0415  (not for --help)
-            from rich.progress import (  # noqa: PLC0415
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            console = Console(stderr=True)
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                TextColumn(self._unit), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-                console=console, transient=True, disable=not console.is_terminal,
-            )  # fmt: skip
+            self._bar = bar(self._unit)
             self._bar.start()
         return self
 
@@ -70,3 +55,29 @@ class Counter:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+
+
+def bar(speed: str) -> Progress:
+    """Return a bar on the error stream that vanishes when it stops, and is none where there is no terminal.
+
+    Parameters
+    ----------
+    speed : str
+        What stands behind the counts: a unit, or "{task.fields[…]}".
+    """
+    from rich.console import Console  # noqa: PLC0415  (not for --help)
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True, highlight=False)
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(speed),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from fastwsi.cli.progress import bar
 from fastwsi.engine.scanning.run import Watcher
 
 if TYPE_CHECKING:
@@ -37,23 +38,7 @@ class ScanBar(Watcher):
             logging.getLogger("fastwsi.engine.scanning").setLevel(logging.DEBUG)
             logging.basicConfig()
         if not self._quiet:
-            from rich.console import Console  # noqa: PLC0415  (not for --help)
-            from rich.progress import (  # noqa: PLC0415
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            console = Console(stderr=True, highlight=False)
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TextColumn("left"),
-                TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
-            )  # fmt: skip
-            self._bar.start()
+            self._bar = bar("{task.fields[speed]}")  # started when there is something to show
         return self
 
     def begins(self, name: str, number: int, slides: int) -> None:
@@ -61,6 +46,7 @@ class ScanBar(Watcher):
         if self._bar is None:
             return
         if self._all is None:
+            self._bar.start()
             self._all = self._bar.add_task("slides", total=slides, speed="")
         self._bar.update(self._all, completed=number - 1)
         self._slide = self._bar.add_task(
@@ -104,8 +90,11 @@ class ScanBar(Watcher):
         self._bar.console.print(f"[bold]{escape(name)}[/]  {what}", soft_wrap=True)
 
     def _remove(self) -> None:
+        if self._slide is None:  # it failed before it was begun
+            return
         self._bar.remove_task(self._slide)
         self._bar.advance(self._all)
+        self._slide = None
 
     def __exit__(
         self,

@@ -199,16 +199,7 @@ class Liu2017(Detector):
     def scorer(
         self, device: torch.device, *, precision: str = "32", orientations: bool | None = None
     ) -> PatchScorer:
-        """Return what takes patches, uint8 on the device, to probabilities of tumour.
-
-        Parameters
-        ----------
-        device : torch.device
-        precision : str
-            "32", "bf16" or "16", of activations.
-        orientations : bool, optional
-            Whether to take the mean over eight. Default: as the recipe has it.
-        """
+        """Return what takes patches, uint8 on the device, to probabilities; see `Predicts.scorer`."""
         turned = self.recipe.scan.orientations if orientations is None else orientations
         # Made ready once for weights as they are; torch counts changes in place.
         own = self.network.state_dict(keep_vars=True).values()
