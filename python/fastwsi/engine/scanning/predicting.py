@@ -49,7 +49,7 @@ def predict(
     batch_size: int | None = None,
     readers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    about: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> tuple[SlideResult, Scan]:
     """Return a slide's heatmap, detections and score, and how the scan went.
 
@@ -64,15 +64,15 @@ def predict(
         Default: the slide's.
     device, batch_size, readers, progress
         As of `scan`.
-    about : dict, optional
-        By what the slide is known again, to be kept with the settings, as ``slide``.
+    settings : dict, optional
+        What to keep with the result: `settings_of`, which goes over all weights, and more if wanted.
     """
     how = model.scan_recipe if recipe is None else recipe
     where = device_of(device)
-    settings = settings_of(model, how, where)
+    kept = settings_of(model, how, where) if settings is None else settings
     tissue = None if how.tissue == "all" else tissue_mask(slide, how.tissue)
     found = scan(
-        model, slide, stride=settings["scan"]["stride"], tissue=tissue, min_tissue=how.min_tissue,
+        model, slide, stride=how.stride or model.input.centre, tissue=tissue, min_tissue=how.min_tissue,
         orientations=how.orientations, device=where, precision=how.precision, batch_size=batch_size,
         readers=readers, progress=progress,
     )  # fmt: skip
@@ -80,6 +80,6 @@ def predict(
         found.heatmap, name=slide.name if name is None else name, scale=found.scale,
         slide_size=slide.dimensions, radius=how.nms_radius, threshold=how.nms_threshold,
         mpp=slide.mpp_xy if slide.has_mpp else None, bounds=(slide.bounds.x, slide.bounds.y),
-        settings={**settings, **({} if about is None else {"slide": about})},
+        settings=kept,
     )  # fmt: skip
     return result, found

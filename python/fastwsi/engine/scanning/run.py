@@ -143,7 +143,7 @@ def predict_slides(
                 with record.open() as slide:
                     result, scan = predict(
                         model, slide, how, name=record.name, device=device, batch_size=batch_size,
-                        readers=readers, progress=told.moves, about=about(record),
+                        readers=readers, progress=told.moves, settings={**settings, "slide": about(record)},
                     )  # fmt: skip
                     result.save(folder)
                     if overlays:
