@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.small_task import CPU, SmallTask, Squares, recipe, same, weights
-from fastwsi.engine import RunFolder, TrainingError, train
+from fastwsi.engine import RunFolder, TrainingError, is_first_rank, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 TESTS = Path(__file__).parent.parent
@@ -194,3 +194,23 @@ def test_a_learning_rate_is_found(tmp_path):
     assert task.trained_on[-120 * 8 :] == list(range(120 * 8))
     with pytest.raises(TrainingError, match="find_learning_rate: got 24 batches in all, expected 30"):
         train(SmallTask(recipe(find_learning_rate=True)), tmp_path / "few", **CPU)
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+    ],
+)
+def test_who_writes(monkeypatch, environment, first):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_rank() is first

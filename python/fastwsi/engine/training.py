@@ -168,10 +168,10 @@ def is_first_rank() -> bool:
     >>> is_first_rank()
     True
     """
-    for name in ("RANK", "SLURM_PROCID"):  # torchrun's, and srun's
-        if name in os.environ:
-            return int(os.environ[name]) == 0
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))  # Lightning's
+    if "RANK" in os.environ:  # torchrun's
+        return int(os.environ["RANK"]) == 0
+    # Lightning's own, and srun's: processes that Lightning starts inherit the latter of the first one.
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def _callbacks(folder: RunFolder, recipe: TrainingRecipe, *, show: bool) -> list[pl.Callback]:
