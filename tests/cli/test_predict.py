@@ -10,11 +10,13 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from cli.predicting import Scanned, contents, run
 from fastwsi.cli.scanning import ScanBar
 from fastwsi.engine import SlideResult
+from slides.pyramids import picture, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 KINDS = (".json", "_detections.csv", "_detections.geojson", "_likelihood_map.tif", "_overlay.png")
@@ -91,9 +93,16 @@ def test_other_settings_are_refused_unless_they_may_replace(scanned, tmp_path):
     assert predict(scanned.one, one, "--out", out).exit_code == 0
     before = contents(out)
     for arguments, change in (
-        ([scanned.one, one, "--set", "stride=64"], "scan.stride was 48, and is to be 64"),
+        (
+            [scanned.one, one, "--set", "stride=64", "--set", "nms_radius=2"],
+            (
+                "nms.radius was 6.0, and is to be 2.0, scan.stride was 48, and is to be 64; --overwrite "
+                "replaces it, another --out keeps both, --set nms_radius=6.0 --set stride=48 goes on with it"
+            ),
+        ),
         ([scanned.one, one, "--slide-mpp", 1.5], "mpp was None, and is to be 1.5"),
-        ([scanned.other, one], "model.weights was"),
+        ([scanned.other, one], "model.recipe was"),
+        ([scanned.members, one], "model.members.1.weights was None, and is to be "),
     ):
         done = predict(*arguments, "--out", out)
         assert done.exit_code == 1
@@ -174,6 +183,47 @@ class TestFailures:
         done = predict(scanned.one, scanned.files[0], "--out", tmp_path, "-q")
         assert (done.exit_code, done.stdout) == (1, "")
         assert done.stderr == f"error: {scanned.names[0]}: the first line the second\n"
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A slide without tissue, and one whose file is damaged within."""
+    folder = tmp_path_factory.mktemp("odd")
+    write(folder / "blank.tif", [np.full((700, 900, 3), 255, np.uint8)], mpp=1.0)
+    write(folder / "holed.tif", [picture(900, 700)], mpp=1.0, tile=128, compression="zlib")
+    with tifffile.TiffFile(folder / "holed.tif") as file:
+        page = file.pages[0]
+        offset, count = page.dataoffsets[10], page.databytecounts[10]
+    with (folder / "holed.tif").open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(count))
+    (folder / "slides.csv").write_text("slide,label\nblank.tif,normal\nholed.tif,tumor\n")
+    return folder
+
+
+class TestRemarks:
+    """What a score does not tell."""
+
+    def test_are_told_at_once_and_later(self, scanned, odd, tmp_path):
+        empty, holed = "nothing was scanned: no tissue was found", "1 unreadable tile was scanned as blank"
+        for scans in (2, 0):
+            done = predict(scanned.one, odd, "--out", tmp_path, "--json")
+            assert done.exit_code == 0, done.output
+            told = json.loads(done.stdout)
+            assert told["remarks"] == {"blank": empty, "holed": holed}
+            assert len(told["skipped"]) == 2 - scans
+        assert told["scores"]["blank"] == 0
+        assert SlideResult.load(tmp_path, "holed").unreadable_tiles == 1
+        done = predict(scanned.one, odd, "--out", tmp_path)
+        assert sorted(done.stdout.splitlines()[:-1]) == [f"blank: {empty}", f"holed: {holed}"]
+
+    def test_evaluate_tells_them(self, scanned, odd, tmp_path):
+        assert predict(scanned.one, odd, "--out", tmp_path, "-q").exit_code == 0
+        done = run("evaluate", tmp_path, "--truth", odd / "slides.csv", "--replicates", 0, "--json")
+        assert done.exit_code == 0, done.output
+        notes = json.loads(done.stdout)["notes"]
+        assert "blank: nothing was scanned: no tissue was found" in notes
+        assert "holed: 1 unreadable tile was scanned as blank" in notes
 
 
 KILLED = """

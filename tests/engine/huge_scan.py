@@ -32,7 +32,7 @@ class Middle:
     input = PatchInput(299, 128)
 
     def scorer(self, device, *, precision, orientations):
-        return lambda pixels: pixels[:, 149, 149, 1].float()
+        return lambda pixels: pixels[:, 149, 149, 1].float() / 255
 
     def colours(self, slide):
         return None
@@ -43,7 +43,7 @@ def main(readers):
     rows, columns = np.indices(found.heatmap.shape)
     wanted = (rows * 3 + columns) % 256
     wanted[-1] = wanted[:, -1] = 255  # the last cells' middles lie outside
-    right = bool((found.heatmap == wanted).all())
+    right = bool((found.heatmap == wanted.astype(np.float32) / np.float32(255)).all())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     told = {"shape": found.heatmap.shape, "right": right, "peak": peak, "told": str(found)}
     sys.stdout.write(json.dumps(told) + "\n")

@@ -76,7 +76,7 @@ def slowly(members, slide, *, stride=None, tissue=None, min_tissue=0.0, orientat
     networks = [member.network.eval() for member in members]
     for number, (column, row) in enumerate(grid.cells.tolist()):
         patches = [grid.read(number)]
-        corner, steps = grid.places[number].tolist(), grid.lattice.scale
+        corner, steps = grid.places([number])[0].tolist(), grid.lattice.scale
         middle = [(at + side / 2) * step for at, step in zip(corner, steps, strict=True)]
         for mpp in coarser:
             lattice = slide.lattice(mpp)

@@ -49,10 +49,12 @@ class Plan:
     """Blocks that are only numbers; notes how many have been read, and how many of them were held at once."""
 
     def __init__(self, count, size, seconds=0.0):
-        self.blocks = [np.array([i]) for i in range(count)]
-        self.block_bytes, self._seconds = size, seconds
+        self._count_of_blocks, self.block_bytes, self._seconds = count, size, seconds
         self.begun = self.most = self._alive = 0
         self._lock = threading.RLock()  # what is let go may be so within a read
+
+    def blocks(self):
+        return (np.array([i]) for i in range(self._count_of_blocks))
 
     def read(self, block):
         self._count(1)
@@ -126,11 +128,12 @@ class TestMemory:
     def test_blocks_are_small_and_hold_each_patch_once(self, stride, mpp):
         slide = fastwsi.open_slide(np.broadcast_to(np.uint8(200), (9000, 12000, 3)), mpp=0.5)
         plan = ScanPlan(slide, PatchInput(299, 128, mpp), stride)
-        assert sorted(np.concatenate(plan.blocks)) == list(range(len(plan.grid)))
-        assert plan.block_bytes == max(map(len, plan.blocks)) * 299 * 299 * 3 * max(1, len(mpp))
+        blocks = list(plan.blocks())
+        assert sorted(np.concatenate(blocks)) == list(range(len(plan.grid)))
+        assert plan.block_bytes == max(map(len, blocks)) * 299 * 299 * 3 * max(1, len(mpp))
         assert plan.block_bytes <= 32 << 20
-        for block in plan.blocks:
-            assert np.ptp(plan.grid.places[block], 0).max() < 1024
+        for block in blocks:
+            assert np.ptp(plan.grid.places(block), 0).max() < 1024
 
 
 def settle(plan):

@@ -38,6 +38,7 @@ def test_a_slide_of_which_nothing_was_scanned(tmp_path):
     empty = np.full((3, 4), np.nan, np.float32)
     made = SlideResult.of(empty, name="empty", scale=10, slide_size=(40, 30), radius=1, threshold=0.5)
     assert (made.score, made.detections.shape, made.mpp) == (0.0, (0, 3), None)
+    assert made.remark == "nothing was scanned: no tissue was found"
     made.save(tmp_path)
     assert SlideResult.load(tmp_path, "empty") == made
 
@@ -69,6 +70,7 @@ def test_differences_are_seen():
         ("score", 0.1),
         ("mpp", None),
         ("bounds", (1, 0)),
+        ("unreadable_tiles", 1),
         ("settings", {}),
         ("versions", {}),
     ):

@@ -69,6 +69,15 @@ def test_two_ranks(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_ranks_of_a_network_with_weights_of_no_use(tmp_path):
+    """As torchvision's Inception has in its other head."""
+    two_ranks(tmp_path, "two heads", 6)
+    one, other = ranks_weights(tmp_path)
+    assert torch.equal(one["network.5.weight"], other["network.5.weight"])
+    assert torch.equal(one["other.weight"], other["other.weight"])
+
+
+@pytest.mark.slow
 def test_two_ranks_stop_and_go_on(tmp_path):
     """With validations wherever ranks would agree to stop."""
     two_ranks(tmp_path / "whole", "begin", 4)

@@ -27,6 +27,16 @@ if __name__ == "__main__":
             if trainer.global_step == 4:
                 signal.raise_signal(signal.SIGTERM)
 
+    class TwoHeads(torch.nn.Module):
+        """Has weights that no loss hangs on."""
+
+        def __init__(self, network):
+            super().__init__()
+            self.network, self.other = network, torch.nn.Linear(3, 3)
+
+        def forward(self, pixels):
+            return self.network(pixels)
+
     folder, resume = Path(sys.argv[1]), sys.argv[2] == "resume"
     every = int(sys.argv[3])
     recipe = TrainingRecipe(
@@ -35,6 +45,8 @@ if __name__ == "__main__":
     )  # fmt: skip
     task = SmallTask(recipe)
     options = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "progress": False}
+    if sys.argv[2] == "two heads":
+        task.network, options["strategy"] = TwoHeads(task.network), "auto"
     if sys.argv[2] == "stop":
         with contextlib.suppress(TrainingError):
             train(task, folder, callbacks=[Stop()], **options)

@@ -126,4 +126,6 @@ def _show(found: Predicted, out: Path) -> None:
                         (found.failed, "failed")):  # fmt: skip
         if names:
             parts.append(f"{len(names)} {what}")
+    for name, remark in found.remarks.items():
+        typer.echo(f"{name}: {remark}")
     typer.echo(f"{', '.join(parts)}: {out}")

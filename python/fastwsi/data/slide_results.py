@@ -110,9 +110,38 @@ def find_results(folder: str | Path) -> dict[str, ResultPaths]:
     }
 
 
-def summary_scores(files: Mapping[str, Path]) -> dict[str, float]:
-    """Return the scores that summaries beside files of detections give their slides."""
-    scores = {slide: summary.get("score") for slide, summary in finished(files).items()}
+def remark(scanned: int, unreadable: int) -> str:
+    """Return what there is to say of a scan that its score does not tell; "" if nothing.
+
+    Parameters
+    ----------
+    scanned : int
+        Cells of the heatmap that were.
+    unreadable : int
+        Tiles of the slide's file that could not be read.
+
+    Examples
+    --------
+    >>> remark(0, 0), remark(120, 3), remark(120, 0)
+    ('nothing was scanned: no tissue was found', '3 unreadable tiles were scanned as blank', '')
+    """
+    parts = []
+    if not scanned:
+        parts.append("nothing was scanned: no tissue was found")
+    if unreadable:
+        tiles = "1 unreadable tile was" if unreadable == 1 else f"{unreadable} unreadable tiles were"
+        parts.append(f"{tiles} scanned as blank")
+    return "; ".join(parts)
+
+
+def summary_remark(summary: Mapping[str, Any]) -> str:
+    """Return `remark` for what a summary says."""
+    return remark(int(summary.get("n_scanned", 1)), int(summary.get("unreadable_tiles", 0)))
+
+
+def summary_scores(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the scores that summaries give their slides."""
+    scores = {slide: summary.get("score") for slide, summary in summaries.items()}
     return {slide: float(score) for slide, score in scores.items() if isinstance(score, int | float)}
 
 

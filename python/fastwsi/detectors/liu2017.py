@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -40,7 +41,7 @@ class Liu2017(Detector):
         Default: the paper's 40X network. `recipes` has others, such as the small one.
     network : torch.nn.Module, optional
         Yours, torchvision's or timm's, with two outputs, in place of the recipe's Inception-V3; for several
-        resolutions a sequence of networks, whose classifiers are taken out.
+        resolutions a sequence of networks, of which copies without classifiers are taken.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class Liu2017(Detector):
         given = [network] if isinstance(network, nn.Module) else list(network)
         if len(given) != towers:
             raise ValueError(f"network: got {len(given)}, expected {towers}, one for each resolution")
-        own = given[0] if towers == 1 else Towers(given, 2, self.recipe.dropout)
+        own = given[0] if towers == 1 else Towers(copy.deepcopy(given), 2, self.recipe.dropout)
         side = self.recipe.patch
         shape = (1, 3, side, side) if towers == 1 else (1, towers, 3, side, side)
         training = own.training

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastwsi.data import SlideSet, find_detections, is_tumour, read_scores, read_truth
 from fastwsi.data.detections import find_scores
-from fastwsi.data.slide_results import summary_scores
+from fastwsi.data.slide_results import finished, summary_remark, summary_scores
 from fastwsi.engine.matching import Matching, few, told
 from fastwsi.evaluation import (
     Bootstrap,
@@ -162,6 +162,7 @@ def evaluate(
         notes += told(absent, "without a file of detections: taken to have none")
         best = matching.match(records, files, progress)
         notes += matching.notes
+        notes += _of_scans(records, files)
     bootstraps: dict[str, Any] = {"replicates": replicates, "confidence": confidence, "seed": seed}
     curve, over_slides, over_points = _froc(matching.matches, mode, fp_axis, bootstraps)
     notes += list(curve.notes) if curve else []
@@ -206,10 +207,17 @@ def _results(results: Path, scores: Path | None) -> tuple[dict[str, float] | Non
     if given is not None:
         files = {name: path for name, path in files.items() if path.resolve() != given.resolve()}
     # Without such a file the slides' own summaries tell their scores, where they are there.
-    table = (summary_scores(files) or None) if given is None else read_scores(given)
+    table = (summary_scores(finished(files)) or None) if given is None else read_scores(given)
     if not files and table is None:
         raise SlideError(results, "no results: neither <slide>.csv with detections nor slide_scores.csv")
     return table, files, results
+
+
+def _of_scans(records: Sequence[SlideRecord], files: dict[str, Path]) -> list[str]:
+    """Tell of slides whose scores are not what they look like."""
+    summaries = finished(files)
+    remarks = {each.name: summary_remark(summaries.get(each.name.lower(), {})) for each in records}
+    return [f"{name}: {remark}" for name, remark in remarks.items() if remark]
 
 
 def _strangers(records: Sequence[SlideRecord], names: Any, found: SlideSet, split: str) -> list[str]:

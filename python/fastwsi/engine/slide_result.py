@@ -18,7 +18,7 @@ from fastwsi._files import write_atomically
 from fastwsi._png import write_png
 from fastwsi._version import __version__
 from fastwsi.data import ResultPaths, read_detections, write_detections
-from fastwsi.data.slide_results import FORMAT, VERSION, digest, read_summary
+from fastwsi.data.slide_results import FORMAT, VERSION, digest, read_summary, remark
 from fastwsi.engine.cells import CellGrid, Exact, Floats, Pair, numbers, two
 from fastwsi.engine.likelihood_map import Heatmap, checked, read_likelihood_map, write_likelihood_map
 from fastwsi.engine.overlay import draw_overlay
@@ -58,6 +58,8 @@ class SlideResult:
         Micrometres per level-0 pixel along x and y, where they are known. One number stands for both.
     bounds : (int, int)
         Where the scanned part of level 0 begins, which is where QuPath begins to count (MRXS has it).
+    unreadable_tiles : int
+        Of the slide's file: what lies in them was scanned as if it were blank.
     settings, versions : dict
         How the scan was done, as JSON has it; and with what.
 
@@ -86,6 +88,7 @@ class SlideResult:
     offset: Exact = (0.0, 0.0)
     mpp: Exact | None = None
     bounds: Pair = (0, 0)
+    unreadable_tiles: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -107,6 +110,7 @@ class SlideResult:
             "score": _numbers.finite(self.score, "score", 0),
             "mpp": mpp,
             "bounds": (x, y),
+            "unreadable_tiles": _numbers.whole(self.unreadable_tiles, "unreadable_tiles", 0),
             "settings": _as_json(self.settings, "settings"),
             "versions": _as_json(self.versions, "versions"),
         }
@@ -126,6 +130,7 @@ class SlideResult:
         offset: Exact = (0.0, 0.0),
         mpp: float | Exact | None = None,
         bounds: Pair = (0, 0),
+        unreadable_tiles: int = 0,
         settings: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> SlideResult:
@@ -135,7 +140,7 @@ class SlideResult:
         ----------
         heatmap : float32 array, shape (rows, columns)
             NaN where nothing was scanned. A slide of which nothing was has the score 0.
-        name, scale, slide_size, offset, mpp, bounds
+        name, scale, slide_size, offset, mpp, bounds, unreadable_tiles
             As the attributes.
         radius : float
             How far a peak suppresses others, in cells.
@@ -161,6 +166,7 @@ class SlideResult:
             offset=grid.offset,
             mpp=None if mpp is None else numbers(_both(mpp), "mpp"),
             bounds=bounds,
+            unreadable_tiles=unreadable_tiles,
             settings={**(settings or {}), **how},
             versions=dict(_versions() if versions is None else versions),
         )
@@ -174,6 +180,11 @@ class SlideResult:
     def scanned(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which cells were scanned, shape (rows, columns)."""
         return ~np.isnan(self.heatmap)
+
+    @property
+    def remark(self) -> str:
+        """What there is to say of the scan that the score does not tell; "" if nothing."""
+        return remark(int(self.scanned.sum()), self.unreadable_tiles)
 
     def save(self, folder: str | Path) -> ResultPaths:
         """Write the slide's four files, and return where they are; the same result gives the same bytes.
@@ -202,6 +213,7 @@ class SlideResult:
             "slide_size": self.slide_size,
             "mpp": self.mpp,
             "bounds": self.bounds,
+            "unreadable_tiles": self.unreadable_tiles,
             "settings": self.settings,
             "versions": self.versions,
             "files": {kind: {"name": path.name, "sha256": digest(path)} for kind, path in files.items()},
@@ -232,6 +244,7 @@ class SlideResult:
                 offset=told["offset"],
                 mpp=told["mpp"],
                 bounds=told["bounds"],
+                unreadable_tiles=told["unreadable_tiles"],
                 settings=told["settings"],
                 versions=told["versions"],
             )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OURS = ("fastwsi", "torch")  # whose layers use all their weights
 _PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _NOISE = (  # what Lightning says of a run that is as it should be
     ".*does not have many workers.*",
@@ -99,7 +100,7 @@ def train(
     with _told(), _quiet(), _determined(), folder.locked() if is_first_rank() else nullcontext():
         _run(task, folder, system, resume=resume, progress=progress, callbacks=callbacks, trained_by={
             "devices": devices, "accelerator": accelerator_of(accelerator), "num_nodes": nodes,
-            "strategy": _strategy(strategy, devices, nodes, recipe),
+            "strategy": _strategy(strategy, devices, nodes, task),
         })  # fmt: skip
     return folder
 
@@ -147,12 +148,17 @@ def _run(
             logger.warning("%s: no curves.png: %s", folder.path, error)
 
 
-def _strategy(asked: str, devices: int | str, nodes: int, recipe: TrainingRecipe) -> str:
-    """Return how ranks work together: a frozen trunk leaves weights unused, of which they must be told."""
+def _strategy(asked: str, devices: int | str, nodes: int, task: Task) -> str:
+    """Return how ranks work together: of weights that a loss does not hang on they must be told.
+
+    A frozen trunk has such, and so may networks that are not ours: torchvision's Inception has another head.
+    """
     count = torch.cuda.device_count() if devices in ("auto", "-1", -1) else int(devices)
-    if asked in ("auto", "ddp") and recipe.freeze_trunk and max(count, 1) * nodes > 1:
-        return "ddp_find_unused_parameters_true"
-    return asked
+    if max(count, 1) * nodes == 1:
+        return asked
+    trunk = asked in ("auto", "ddp") and task.recipe.freeze_trunk
+    ours = all(type(each).__module__.partition(".")[0] in _OURS for each in task.network.modules())
+    return "ddp_find_unused_parameters_true" if trunk or (asked == "auto" and not ours) else asked
 
 
 def _not_validated(folder: RunFolder, recipe: TrainingRecipe) -> bool:

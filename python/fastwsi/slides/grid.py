@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from fastwsi.slides.slide import Slide
     from fastwsi.slides.tissue_mask import TissueMask
 
+Cells = np.ndarray[Any, np.dtype[np.int32]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
+
+_AT_ONCE = 1 << 18  # cells whose tissue is looked up together: what that takes is many times the cells' own
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ class PatchGrid:
     min_tissue : float
         From 0 to 1. 0 takes every cell that holds any tissue.
 
+    Attributes
+    ----------
+    cells : int32 array, shape (n, 2)
+        (column, row) of each patch, row by row: eight bytes for each, however large the slide.
+    columns, rows : int
+        Of all cells, with tissue or without.
+
     Examples
     --------
     >>> slide = fastwsi.open_slide(np.full((1000, 1300, 3), 200, np.uint8), mpp=0.25)
@@ -90,21 +100,42 @@ class PatchGrid:
         width, height = slide.dimensions
         self.columns = max(1, math.ceil(width / self.scale_to_level_0[0] - 1e-9))
         self.rows = max(1, math.ceil(height / self.scale_to_level_0[1] - 1e-9))
-        row, column = np.divmod(np.arange(self.rows * self.columns), self.columns)
-        cells = np.stack([column, row], 1)
-        if tissue is not None:
-            covered = tissue.fractions(cells * self.scale_to_level_0, self.scale_to_level_0)
-            cells = cells[(covered > 0) & (covered >= least)]
-        self.cells: Places = cells
-        # Whole pixels of the lattice, so that patches which overlap have their pixels in common.
-        self.places: Places = cells * self.stride - (self.size - self.stride + 1) // 2
+        self.cells: Cells = np.concatenate([self._with_tissue(part, tissue, least) for part in self._parts()])
+
+    def places(self, patches: Any = slice(None)) -> Places:
+        """Return where patches begin: (n, 2), x and y in pixels of the grid's resolution.
+
+        Whole ones, so that patches which overlap have their pixels in common.
+
+        Parameters
+        ----------
+        patches : int array or slice, optional
+            Their numbers. Default: all.
+        """
+        found: Places = self.cells[patches].astype(np.int64)
+        found *= self.stride
+        found -= (self.size - self.stride + 1) // 2
+        return found
+
+    def _parts(self) -> Iterator[Cells]:
+        """Yield all cells, row by row, a number of whole rows at once."""
+        step = max(1, _AT_ONCE // self.columns)
+        for top in range(0, self.rows, step):
+            row, column = np.indices((min(step, self.rows - top), self.columns), np.int32)
+            yield np.stack([column.ravel(), row.ravel() + np.int32(top)], 1)
+
+    def _with_tissue(self, cells: Cells, tissue: TissueMask | None, least: float) -> Cells:
+        if tissue is None:
+            return cells
+        covered = tissue.fractions(cells * self.scale_to_level_0, self.scale_to_level_0)
+        return cells[(covered > 0) & (covered >= least)]
 
     def __len__(self) -> int:
         return len(self.cells)
 
     def __getitem__(self, index: int) -> Patch:
         index = _numbers.whole(index, "index")
-        (x, y), (column, row) = self.places[index].tolist(), self.cells[index].tolist()
+        (x, y), (column, row) = self._place(index), self.cells[index].tolist()
         across, down = self.lattice.scale
         return Patch((math.floor(x * across), math.floor(y * down)), (column, row))
 
@@ -113,8 +144,11 @@ class PatchGrid:
 
     def read(self, index: int) -> Pixels:
         """Return the pixels of a patch: uint8, (size, size, 3)."""
-        x, y = self.places[_numbers.whole(index, "index")].tolist()
-        return self.lattice.read((x, y), self.size)
+        return self.lattice.read(self._place(_numbers.whole(index, "index")), self.size)
+
+    def _place(self, index: int) -> Pair:
+        x, y = self.places([index])[0].tolist()
+        return x, y
 
     def __repr__(self) -> str:
         mpp = "level 0" if self.mpp is None else f"{self.mpp:g} µm"

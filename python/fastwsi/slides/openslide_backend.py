@@ -28,7 +28,11 @@ _LARGEST = 1 << 24  # pixels that are asked for at once; openslide takes four by
 
 
 class OpenSlideBackend:
-    """Reads through openslide. An error poisons openslide's handle, which is then opened anew."""
+    """Reads through openslide, each thread that reads at the same time through a handle of its own.
+
+    An error poisons a handle of openslide's, which is then opened anew; no one else has it meanwhile. All of
+    a slide's handles have the memory of one cache.
+    """
 
     def __init__(self, path: Path, options: Options) -> None:
         if path.is_dir():
@@ -38,15 +42,17 @@ class OpenSlideBackend:
         except ImportError as error:
             raise Unsuited(f"openslide is not installed ({error})") from error
         self._openslide, self._path, self._options = openslide, path, options
-        self._lock = threading.Lock()
+        self._cache = openslide.OpenSlideCache(options.cache)
+        self._lock = threading.Lock()  # of the two below
         self._closed = False
-        self._handle: openslide.OpenSlide | None = self._opened()
-        properties = dict(self._handle.properties)
+        handle = self._opened()
+        self._idle: list[openslide.OpenSlide] = [handle]
+        properties = dict(handle.properties)
         self.properties = properties
         self.levels = tuple(
             Level(width, height, float(downsample), _tile(properties, i))
             for i, ((width, height), downsample) in enumerate(
-                zip(self._handle.level_dimensions, self._handle.level_downsamples, strict=True)
+                zip(handle.level_dimensions, handle.level_downsamples, strict=True)
             )
         )
         self.fill = options.fill or _background(properties) or WHITE
@@ -62,18 +68,36 @@ class OpenSlideBackend:
         height, width, _ = out.shape
         if width == 0 or height == 0:
             return
-        with self._lock:
-            band = max(1, _LARGEST // width)
-            for first in range(0, height, band):
-                part = out[first : first + band]
-                self._paint(part, level, left, top + round(first * down))
+        handle = self._taken()  # after an error it is not given back: it closes when it is let go
+        band = max(1, _LARGEST // width)
+        for first in range(0, height, band):
+            part = out[first : first + band]
+            handle = self._paint(handle, part, level, left, top + round(first * down))
+        self._give_back(handle)
 
     def close(self) -> None:
-        """Close openslide's handle."""
-        self._closed = True
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
+        """Close openslide's handles; those that are being read through, when that is done."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for handle in idle:
+            handle.close()
+
+    def _taken(self) -> openslide.OpenSlide:
+        """Return a handle that no one else has."""
+        with self._lock:
+            if self._closed:
+                raise SlideError(self._path, "the slide is closed")
+            if self._idle:
+                return self._idle.pop()
+        return self._reopened()
+
+    def _give_back(self, handle: openslide.OpenSlide) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(handle)
+                return
+        handle.close()
 
     def _opened(self) -> openslide.OpenSlide:
         try:
@@ -82,7 +106,7 @@ class OpenSlideBackend:
             raise Unsuited("openslide does not know the format") from None
         except self._openslide.OpenSlideError as error:
             raise SlideError(self._path, f"openslide: {error}") from None
-        handle.set_cache(self._openslide.OpenSlideCache(self._options.cache))
+        handle.set_cache(self._cache)
         return handle
 
     def _reopened(self) -> openslide.OpenSlide:
@@ -91,37 +115,36 @@ class OpenSlideBackend:
         except Unsuited as error:
             raise SlideError(self._path, f"changed while it was open: {error}") from None
 
-    def _paint(self, out: Pixels, level: int, x: int, y: int) -> None:
-        """Fill ``out`` from level-0 place (x, y) on; halve what fails until it is too small to halve."""
-        if self._handle is None:
-            if self._closed:
-                raise SlideError(self._path, "the slide is closed")
-            self._handle = self._reopened()  # an earlier attempt failed
+    def _paint(
+        self, handle: openslide.OpenSlide, out: Pixels, level: int, x: int, y: int
+    ) -> openslide.OpenSlide:
+        """Fill ``out`` from level-0 place (x, y) on; halve what fails until it is too small to halve.
+
+        Returns the handle, or another one in its place.
+        """
         height, width, _ = out.shape
         try:
-            image = self._handle.read_region((x, y), level, (width, height))
+            image = handle.read_region((x, y), level, (width, height))
         except self._openslide.OpenSlideError as error:
-            self._handle.close()
-            self._handle = None
-            self._handle = self._reopened()
+            handle.close()
+            handle = self._reopened()
             if max(width, height) <= _SMALLEST:
                 out[...] = self.fill
                 down = self.levels[level].downsample
                 place = (level, round(x / down), round(y / down))
                 if self.damage.note(place, str(error)):
                     logger.warning("%s: level %d, region at %s: %s", self._path, level, place[1:], error)
-                return
+                return handle
             down = self.levels[level].downsample
             if width >= height:
                 half = width // 2
-                self._paint(out[:, :half], level, x, y)
-                self._paint(out[:, half:], level, x + round(half * down), y)
-            else:
-                half = height // 2
-                self._paint(out[:half], level, x, y)
-                self._paint(out[half:], level, x, y + round(half * down))
-            return
+                handle = self._paint(handle, out[:, :half], level, x, y)
+                return self._paint(handle, out[:, half:], level, x + round(half * down), y)
+            half = height // 2
+            handle = self._paint(handle, out[:half], level, x, y)
+            return self._paint(handle, out[half:], level, x, y + round(half * down))
         _over(np.asarray(image), self.fill, out)
+        return handle
 
 
 def _over(pixels: Pixels, fill: Colour, out: Pixels) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,15 @@ from fastwsi import _numbers
 from fastwsi.slides import PatchGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastwsi.engine.patch_input import PatchInput
     from fastwsi.slides import Slide, TissueMask
+    from fastwsi.slides.lattice import Lattice
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+Indices = np.ndarray[Any, np.dtype[np.int32]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
 
 _BLOCK_SIDE = 1024  # pixels between the first and the last patch of a block, at most
 _BLOCK_BYTES = 32 << 20  # of a block's patches, at most
@@ -40,15 +45,14 @@ class ScanPlan:
     ----------
     grid : PatchGrid
         Of the finest resolution.
-    blocks : list of int arrays
-        Numbers of the grid's patches.
 
     Examples
     --------
     >>> from fastwsi.engine import PatchInput
     >>> slide = fastwsi.open_slide(np.full((2000, 3000, 3), 200, np.uint8), mpp=0.25)
     >>> plan = ScanPlan(slide, PatchInput(299, 128))
-    >>> len(plan.grid), len(plan.blocks), plan.read(plan.blocks[0]).shape
+    >>> blocks = list(plan.blocks())
+    >>> len(plan.grid), len(blocks), plan.read(blocks[0]).shape
     (384, 6, (64, 299, 299, 3))
     """
 
@@ -66,20 +70,34 @@ class ScanPlan:
         finest, *coarser = wanted.resolutions
         self.grid = PatchGrid(slide, wanted.size, self.stride, finest, tissue, min_tissue=min_tissue)
         self._lattices = [self.grid.lattice, *(slide.lattice(mpp) for mpp in coarser)]
-        self._places = [self.grid.places, *(self._about_middles(each) for each in self._lattices[1:])]
-        self.blocks = self._cut()
+        patch = math.prod(self.wanted.shape)
+        # Cells along a block's side.
+        self._side = max(1, min(_BLOCK_SIDE // self.stride, math.isqrt(max(1, _BLOCK_BYTES // patch))))
+        #: Of the pixels of a block's patches, at most.
+        self.block_bytes = self._side**2 * patch
 
-    @property
-    def block_bytes(self) -> int:
-        """Of the pixels of a block's patches, at most."""
-        return max((len(block) for block in self.blocks), default=0) * math.prod(self.wanted.shape)
+    def blocks(self) -> Iterator[Indices]:
+        """Yield blocks, each the numbers of its patches in the grid, from the top left to the bottom right.
+
+        They are made as they are asked for: a list of all would be larger than the grid.
+        """
+        side, cells = self._side, self.grid.cells
+        # Cells lie row by row.
+        bands = np.searchsorted(cells[:, 1], np.arange(0, self.grid.rows + side, side, dtype=np.int32))
+        for first, last in itertools.pairwise(bands.tolist()):
+            column = cells[first:last, 0] // side
+            order = np.argsort(column, kind="stable")
+            ends = np.flatnonzero(np.diff(column[order])) + 1
+            numbers = (first + order).astype(np.int32)
+            yield from (block for block in np.split(numbers, ends) if len(block))
 
     def read(self, block: Indices) -> Pixels:
         """Return the pixels of patches: uint8, (n, *`PatchInput.shape`)."""
         size = self.wanted.size
         out = np.empty((len(block), len(self._lattices), size, size, 3), np.uint8)
-        for t, (lattice, places) in enumerate(zip(self._lattices, self._places, strict=True)):
-            mine = places[block]
+        finest = self.grid.places(block)
+        for t, lattice in enumerate(self._lattices):
+            mine = finest if t == 0 else self._about_middles(finest, lattice)
             first = mine.min(0)
             width, height = (mine.max(0) - first + size).tolist()
             if width * height > 2 * len(block) * size**2:  # few and far between
@@ -91,20 +109,9 @@ class ScanPlan:
                 out[i, t] = pixels[y : y + size, x : x + size]
         return out.reshape(len(block), *self.wanted.shape)
 
-    def _about_middles(self, lattice: Any) -> Indices:
+    def _about_middles(self, finest: Places, lattice: Lattice) -> Places:
         """Return where patches of another resolution lie that have the finest ones' middles."""
         size = self.wanted.size
-        middles = (self.grid.places + size / 2) * self.grid.lattice.scale
-        places: Indices = np.floor(middles / lattice.scale - size / 2 + 0.5).astype(np.int64)
+        middles = (finest + size / 2) * self.grid.lattice.scale
+        places: Places = np.floor(middles / lattice.scale - size / 2 + 0.5).astype(np.int64)
         return places
-
-    def _cut(self) -> list[Indices]:
-        """Return the grid's patches in blocks of neighbours, from the top left to the bottom right."""
-        fits = math.isqrt(max(1, _BLOCK_BYTES // math.prod(self.wanted.shape)))
-        side = max(1, min(_BLOCK_SIDE // self.stride, fits))
-        if not len(self.grid):
-            return []
-        column, row = (self.grid.cells // side).T
-        number = row * (self.grid.columns // side + 1) + column
-        order = np.argsort(number, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(number[order])) + 1)

@@ -80,6 +80,6 @@ def predict(
         found.heatmap, name=slide.name if name is None else name, scale=found.scale,
         slide_size=slide.dimensions, radius=how.nms_radius, threshold=how.nms_threshold,
         mpp=slide.mpp_xy if slide.has_mpp else None, bounds=(slide.bounds.x, slide.bounds.y),
-        settings=kept,
+        unreadable_tiles=len(slide.corrupt), settings=kept,
     )  # fmt: skip
     return result, found

@@ -48,7 +48,7 @@ class ReadAhead:
 
     def __iter__(self) -> Iterator[tuple[Indices, Pixels]]:
         """Yield each block's numbers and pixels; whatever goes wrong in a thread is raised here."""
-        blocks = iter(self._plan.blocks)
+        blocks = self._plan.blocks()
         queue: deque[tuple[Indices, Future[Pixels]]] = deque()
         with ThreadPoolExecutor(self._threads, "fastwsi-reader") as pool:
             try:

@@ -7,13 +7,14 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastwsi.data import ResultPaths
 from fastwsi.data.class_maps import TUMOUR_GROUPS
+from fastwsi.data.slide_results import summary_remark, summary_scores
 from fastwsi.engine.devices import device_of
 from fastwsi.engine.scanning.predicting import predict, settings_of
-from fastwsi.engine.scanning.state import about, claimed, keep_failure, score_if_done
+from fastwsi.engine.scanning.state import about, claimed, keep_failure, summary_if_done
 from fastwsi.engine.slide_result import SlideResult
 
 if TYPE_CHECKING:
@@ -46,12 +47,15 @@ class Predicted:
         Slides that another process is at.
     failed : dict
         From a slide's name to the reason.
+    remarks : dict
+        From a slide's name to what its score does not tell: that nothing was scanned, or tiles unreadable.
     """
 
     scores: dict[str, float]
     skipped: tuple[str, ...]
     elsewhere: tuple[str, ...]
     failed: dict[str, str]
+    remarks: dict[str, str]
 
 
 class Watcher:
@@ -117,12 +121,13 @@ def predict_slides(
     _check_names(slides)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    done: dict[str, float] = {}
+    done: dict[str, dict[str, Any]] = {}  # by an earlier run, or meanwhile by another process
     for record in () if overwrite else slides:
-        score = score_if_done(record, folder, settings)
-        if score is not None:
-            done[record.name] = score
+        summary = summary_if_done(record, folder, settings)
+        if summary is not None:
+            done[record.name] = summary
     scores: dict[str, float] = {}
+    remarks: dict[str, str] = {}
     elsewhere: list[str] = []
     failed: dict[str, str] = {}
     waiting = [record for record in slides if record.name not in done]
@@ -135,9 +140,9 @@ def predict_slides(
                 continue
             try:
                 if not overwrite or _younger(folder, record.name, started):
-                    score = score_if_done(record, folder, settings)
-                    if score is not None:  # by another process, meanwhile
-                        done[record.name] = score
+                    summary = summary_if_done(record, folder, settings)
+                    if summary is not None:
+                        done[record.name] = summary
                         continue
                 told.begins(record.name, number, len(waiting))
                 with record.open() as slide:
@@ -155,9 +160,13 @@ def predict_slides(
                 told.fails(record.name, failed[record.name])
                 continue
         keep_failure(folder, record.name, None)
-        scores[record.name] = result.score
+        scores[record.name], remarks[record.name] = result.score, result.remark
         told.ends(record.name, result, scan)
-    return Predicted({**done, **scores}, tuple(done), tuple(elsewhere), failed)
+    remarks.update((name, summary_remark(summary)) for name, summary in done.items())
+    return Predicted(
+        {**summary_scores(done), **scores}, tuple(done), tuple(elsewhere), failed,
+        {name: remark for name, remark in remarks.items() if remark},
+    )  # fmt: skip
 
 
 def _younger(folder: Path, name: str, started: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,8 @@ def about(record: SlideRecord) -> dict[str, Any]:
     return found
 
 
-def score_if_done(record: SlideRecord, folder: Path, settings: dict[str, Any]) -> float | None:
-    """Return a slide's score if its results are there, all of them, made with these settings.
+def summary_if_done(record: SlideRecord, folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a slide's summary if its results are there, all of them, made with these settings.
 
     ValueError where they were made with others, or of another slide of that name.
     """
@@ -48,26 +49,43 @@ def score_if_done(record: SlideRecord, folder: Path, settings: dict[str, Any]) -
         raise ValueError(f"{error}; --overwrite replaces it") from None
     changed = _changes(summary.get("settings"), {**settings, "slide": about(record)})
     if changed:
+        what = ", ".join(f"{name} was {one}, and is to be {other}" for name, (one, other) in changed.items())
         raise ValueError(
-            f"{paths.summary}: was made otherwise: {changed}; --overwrite replaces it, another --out keeps "
-            "both"
+            f"{paths.summary}: was made otherwise: {what}; --overwrite replaces it, another --out keeps "
+            f"both{_as_before(changed)}"
         )
     others = (paths.likelihood_map, paths.detections, paths.geojson)
-    return float(summary["score"]) if all(path.is_file() for path in others) else None
+    return summary if all(path.is_file() for path in others) else None
 
 
-def _changes(before: Any, now: dict[str, Any], prefix: str = "") -> str:
-    """Return what two settings differ in, in words; "" where they are the same."""
-    if not isinstance(before, dict):
-        return f"{prefix.rstrip('.')}: {before} instead of {now}" if before != now else ""
-    parts = []
-    for key in sorted({*before, *now}):
-        one, other = before.get(key), now.get(key)
-        if isinstance(other, dict):
-            parts.append(_changes(one, other, f"{prefix}{key}."))
-        elif one != other:
-            parts.append(f"{prefix}{key} was {one}, and is to be {other}")
-    return ", ".join(part for part in parts if part)
+def _changes(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ, by names such as scan.stride, with both values."""
+    one, other = dict(_flat(before)), dict(_flat(now))
+    return {
+        name: (one.get(name), other.get(name))
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    }
+
+
+def _flat(values: Any, prefix: str = "settings") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, (dict, list)):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            yield from _flat(value, str(key) if prefix == "settings" else f"{prefix}.{key}")
+    else:
+        yield prefix, values
+
+
+def _as_before(changed: dict[str, tuple[Any, Any]]) -> str:
+    """Return how to ask for the former settings of a scan, if nothing else changed: they may be a GPU's."""
+    asked = []
+    for name, (one, _) in changed.items():
+        section, _, setting = name.partition(".")
+        if section not in ("scan", "nms") or one is None:
+            return ""
+        text = one if isinstance(one, str) else json.dumps(one)
+        asked.append(f"--set {'nms_' if section == 'nms' else ''}{setting}={text}")
+    return f", {' '.join(asked)} goes on with it"
 
 
 @contextmanager
