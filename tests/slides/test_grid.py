@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,3 +71,17 @@ def test_arguments_are_checked():
         PatchGrid(slide, 64)[0:3]
     with pytest.raises(fastwsi.SlideError, match="no resolution"):
         PatchGrid(slide, 8, mpp=1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_cells_take_little_memory(masked):
+    """Eight bytes each, and twice that while they are found: slides have tens of millions."""
+    slide = fastwsi.open_slide(np.broadcast_to(np.uint8(200), (12_000, 12_000, 3)), mpp=0.5)
+    tissue = TissueMask.of(slide, np.ones((50, 50), bool)) if masked else None
+    tracemalloc.start()
+    grid = PatchGrid(slide, 32, 8, tissue=tissue)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(grid) == 1500**2
+    assert held / len(grid) < 9
+    assert peak / len(grid) < 17 + 40e6 / len(grid), "a part's tissue takes 40 MB at most"
