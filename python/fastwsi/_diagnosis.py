@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,9 @@ from fastwsi import _native
 
 if TYPE_CHECKING:
     from fastwsi._native import BuildInfo
+
+_MODULES = {"opencv-python-headless": "cv2", "openslide-python": "openslide", "pyyaml": "yaml"}
+_TOLD_APART = {"torch", "openslide-python", "openslide-bin"}  # with what they are for
 
 Severity = Literal["ok", "note", "problem"]
 
@@ -48,6 +52,8 @@ class Surroundings:
         GPUs that CUDA_VISIBLE_DEVICES takes away.
     has_openslide_library : bool
         Whether openslide-bin, which brings the native library, is installed.
+    missing : tuple of str
+        Packages that this one needs, and that are not installed.
     simd_request, threads_request : str
         FASTWSI_SIMD and OMP_NUM_THREADS, "" where unset.
     """
@@ -55,6 +61,7 @@ class Surroundings:
     torch_cuda: str | None
     hidden_gpus: int
     has_openslide_library: bool
+    missing: tuple[str, ...]
     simd_request: str
     threads_request: str
 
@@ -78,6 +85,31 @@ def torch_cuda_version() -> str | None:
     return match.group(1) if match else ""
 
 
+def missing_packages(name: str = "fastwsi") -> tuple[str, ...]:
+    """Return the packages that one needs, whatever extras, and that are not installed.
+
+    Examples
+    --------
+    >>> missing_packages()
+    ()
+    """
+    try:
+        needed = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:  # used from its source folder
+        return ()
+    names = [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed if ";" not in text]
+    return tuple(each for each in names if not _is_there(each))
+
+
+def _is_there(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        # OpenCV comes under several names.
+        return importlib.util.find_spec(_MODULES.get(package, package.replace("-", "_"))) is not None
+    return True
+
+
 def look_around() -> Surroundings:
     """Collect the facts of this process."""
     from fastwsi import _gpu  # noqa: PLC0415
@@ -85,6 +117,7 @@ def look_around() -> Surroundings:
     return Surroundings(
         torch_cuda=torch_cuda_version(),
         hidden_gpus=_gpu.probe().hidden,
+        missing=missing_packages(),
         has_openslide_library=importlib.util.find_spec("openslide_bin") is not None,
         simd_request=os.environ.get("FASTWSI_SIMD", ""),
         threads_request=os.environ.get("OMP_NUM_THREADS", ""),
@@ -207,6 +240,15 @@ def _gpu_findings(info: BuildInfo, around: Surroundings) -> list[Finding]:
 def _packages(info: BuildInfo, around: Surroundings) -> list[Finding]:
     findings: list[Finding] = []
     installed = dict(info.packages)
+    others = [name for name in around.missing if name not in _TOLD_APART]
+    if others:
+        findings.append(
+            Finding(
+                "problem",
+                "packages",
+                f"{', '.join(others)}: not installed, and commands need them; pip install {' '.join(others)}",
+            )
+        )
     if not installed["torch"]:
         findings.append(
             Finding(

@@ -53,8 +53,10 @@ def replacing(path: Path) -> Iterator[Path]:
         # mkstemp makes files private; a replaced file keeps its mode, a new one is readable by all.
         temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file
+            error.filename = str(path)
         raise
 
 

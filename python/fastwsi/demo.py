@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fastwsi import data, slides
 from fastwsi.detectors import Liu2017
 from fastwsi.engine import evaluate, predict_slides
+from fastwsi.engine.devices import device_of, trained_on
 from fastwsi.engine.scanning.run import Watcher
+from fastwsi.engine.stopping import TrainingStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +119,7 @@ def demo(
     """
     if size not in SIZES:
         raise ValueError(f"size: got {size!r}, expected one of {', '.join(SIZES)}")
-    asked, out = SIZES[size], Path(out)
+    asked, out, where = SIZES[size], Path(out), device_of(device)
     begins = stage or (lambda _: None)
     clock = _Clock()
 
@@ -130,15 +132,16 @@ def demo(
     found = data.camelyon16(out / "slides", validation=_VALIDATION)
     recipe = Liu2017.recipes[RECIPE].changed({"seed": seed, **asked.changes})
     made = Liu2017(recipe)
-    made.fit(
-        found, out / "run", reading=counter, resume=True, progress=progress,
-        accelerator={"auto": "auto", "cpu": "cpu"}.get(device, "gpu"), devices=1,
-    )  # fmt: skip
+    try:
+        made.fit(found, out / "run", reading=counter, resume=True, progress=progress, **trained_on(where))
+    except TrainingStopped as stopped:
+        stopped.args = (f"stopped after update {stopped.update}, as asked; the same command goes on",)
+        raise
     clock.note("training")
 
     begins("scanning")
     predicted = predict_slides(
-        made, found.of("test").records, out / "results", device=device, overlays=True, watcher=watcher
+        made, found.of("test").records, out / "results", device=where, overlays=True, watcher=watcher
     )
     clock.note("scanning")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from fastwsi.cli import app
 from fastwsi.detectors import load
+from fastwsi.engine.stopping import TrainingStopped
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")
 runner = CliRunner()
@@ -88,3 +90,21 @@ def test_other_settings_in_the_same_folder_are_refused(made):
 
 def test_no_such_size():
     assert runner.invoke(app, ["demo", "--size", "huge"]).exit_code == 2
+
+
+def test_a_device_that_is_not_there_is_told_before_anything_is_drawn(tmp_path):
+    for device in ("bogus", "cuda:99"):
+        done = runner.invoke(app, ["demo", "--device", device, "--out", str(tmp_path / "out")])
+        assert done.exit_code == 1
+        assert f"error: device: got '{device}'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_demo_that_is_stopped_says_how_it_goes_on(tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise TrainingStopped(7, signal.SIGINT)
+
+    monkeypatch.setattr("fastwsi.detectors.Liu2017.fit", stopped)
+    done = demo(tmp_path)
+    assert done.exit_code == 130
+    assert "error: stopped after update 7, as asked; the same command goes on\n" in done.stderr

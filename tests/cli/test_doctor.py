@@ -18,6 +18,7 @@ PLAIN = Surroundings(
     torch_cuda="13.0",
     hidden_gpus=0,
     has_openslide_library=True,
+    missing=(),
     simd_request="",
     threads_request="",
 )
@@ -51,6 +52,7 @@ def test_a_complete_machine_has_nothing_but_ok():
     ("info", "around", "severity", "subject", "words"),
     [
         ({"cuda_compiled": 0}, {}, "note", "GPU", "built without CUDA"),
+        ({}, {"missing": ("tifffile", "torch")}, "problem", "packages", "tifffile: not installed"),
         (
             {"driver_cuda": 12040},
             {},

@@ -68,8 +68,11 @@ def test_the_commands_of_the_front_page():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_examples_of_the_command(name):
-    shown = runner.invoke(app, [*name.split(), "--help"])
+    shown = runner.invoke(app, [*name.split(), "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
     assert shown.exit_code == 0
+    lines = [line.strip() for line in shown.output.splitlines()]
+    for line in (COMMANDS[name].epilog or "").splitlines():
+        assert "fastwsi" not in line or line.strip() in lines, "it is broken in two: nobody could paste it"
     assert "Examples:" in shown.output
     assert [words for of, words in EXAMPLES if of == name and words[: len(name.split())] == name.split()]
 
@@ -125,6 +128,7 @@ def place(tmp_path_factory):
         ],
     )
     assert done.exit_code == 0, done.output
+    write_slide(folder / "a.svs", synthetic_slide(4, size=(900, 700), mpp=1.0), mpp=1.0)
     write_slide(folder / "slide.svs", synthetic_slide(3, size=(900, 700), mpp=1.0), mpp=1.0)
     return folder
 
@@ -212,3 +216,43 @@ def test_synth_tells_in_json(tmp_path):
     told = json.loads(done.stdout)
     assert (told["slides"], told["test"], told["layout"]) == (1, 0, "camelyon16")
     assert len([*(tmp_path / "a").rglob("*.tif")]) == 1
+
+
+def typed(*words, before="pass"):
+    """What a shell would see."""
+    script = (
+        f"import sys; {before}; sys.argv = ['fastwsi', *sys.argv[1:]]; from fastwsi.cli import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict"], "error: Missing argument 'MODEL'. See fastwsi predict --help.\n"),
+        (["predict", "--foo"], "error: No such option: --foo"),
+        (["demo", "--size", "huge"], "error: Invalid value for '--size'"),
+        (["nonsense"], "error: No such command 'nonsense'. See fastwsi --help.\n"),
+    ],
+)
+def test_what_is_typed_wrong_is_told_in_one_line(words, message):
+    done = typed(*words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.lower().startswith(message.lower())
+
+
+def test_a_broken_installation_is_told_in_one_line():
+    missing = "sys.modules['tifffile'] = None"
+    done = typed("info", "slide.svs", before=missing)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "tifffile" in done.stderr
+    assert done.stderr.endswith("fastwsi doctor says what is missing\n")
+    assert "Traceback" in typed("info", "slide.svs", "--debug", before=missing).stderr
+    assert typed("doctor", "--json", before=missing).stdout.startswith("{")
+
+
+def test_without_a_command_all_are_shown():
+    done = typed()
+    assert "predict" in done.stdout + done.stderr

@@ -14,6 +14,9 @@ import tifffile
 import torch
 
 from cli.predicting import Scanned, contents, run
+from fastwsi.cli.evaluate import EXAMPLES as EVALUATE
+from fastwsi.cli.export import _EXAMPLES as EXPORT
+from fastwsi.cli.predict import EXAMPLES as PREDICT
 from fastwsi.cli.scanning import ScanBar
 from fastwsi.engine import SlideResult
 from slides.pyramids import picture, write
@@ -201,6 +204,27 @@ def odd(tmp_path_factory):
     return folder
 
 
+def test_examples_run(scanned, tmp_path, monkeypatch):
+    """Those of predict, evaluate and export, on a folder in which their files are."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(scanned.one, "run")
+    shutil.copy(scanned.one / "model.safetensors", "best.safetensors")
+    for name, path in zip(("a.svs", "b.svs"), scanned.files, strict=False):
+        shutil.copy(path, name)
+    ran = set()
+    for epilog in (PREDICT, EXPORT, EVALUATE):
+        for line in epilog.splitlines():
+            words = [str(scanned.slides) if word == "/data/camelyon16" else word for word in line.split()]
+            if words[:1] != ["fastwsi"] or {"cuda:1", "stage_labels.csv", "slides.csv"} & {*words}:
+                continue
+            if "best.safetensors" in words:  # another scan: the folder of the first refuses it
+                words[words.index("results")] = "others"
+            done = run(*words[1:])
+            assert done.exit_code == 0, (words, done.output)
+            ran.add(words[1])
+    assert ran == {"predict", "evaluate", "export"}
+
+
 class TestRemarks:
     """What a score does not tell."""
 
@@ -213,7 +237,7 @@ class TestRemarks:
             assert told["remarks"] == {"blank": empty, "holed": holed}
             assert len(told["skipped"]) == 2 - scans
         assert told["scores"]["blank"] == 0
-        assert SlideResult.load(tmp_path, "holed").unreadable_tiles == 1
+        assert SlideResult.load(tmp_path, "holed").remarks == (holed,)
         done = predict(scanned.one, odd, "--out", tmp_path)
         assert sorted(done.stdout.splitlines()[:-1]) == [f"blank: {empty}", f"holed: {holed}"]
 
@@ -224,6 +248,11 @@ class TestRemarks:
         notes = json.loads(done.stdout)["notes"]
         assert "blank: nothing was scanned: no tissue was found" in notes
         assert "holed: 1 unreadable tile was scanned as blank" in notes
+        assert not any("ways" in note for note in notes)
+        options = ["--out", tmp_path, "--set", "stride=64", "--overwrite", "-q"]
+        assert predict(scanned.one, odd / "holed.tif", *options).exit_code == 0
+        done = run("evaluate", tmp_path, "--truth", odd / "slides.csv", "--replicates", 0, "--json")
+        assert any("slides were scanned in 2 ways" in note for note in json.loads(done.stdout)["notes"])
 
 
 KILLED = """

@@ -94,3 +94,46 @@ def test_what_is_no_slide(plain, known, tmp_path):
         slides_at([])
     with pytest.raises(ValueError, match="split: got 'tests', expected train, validation, test or all"):
         slides_at(known, "tests")
+
+
+class TestMixedFolders:
+    """Slides beside a data set's are not passed over in silence."""
+
+    @pytest.mark.parametrize("place", ["", "below"])
+    def test_are_refused(self, tmp_path, place):
+        (tmp_path / place).mkdir(exist_ok=True)
+        for name in ("case_7.svs", "case_8.svs"):
+            (tmp_path / name).touch()
+        assert names(tmp_path) == ["case_7", "case_8"]
+        (tmp_path / place / "normal_001.tif").touch()
+        with pytest.raises(
+            SlideError, match=r"is Camelyon16 by names of files, and also holds case_7\.svs, case"
+        ):
+            slides_at(tmp_path)
+        assert names([tmp_path / "case_7.svs", tmp_path / place / "normal_001.tif"]) == [
+            "case_7",
+            "normal_001",
+        ]
+
+    def test_a_data_sets_own_are_none(self, known, tmp_path):
+        (known / "testing" / "images" / "test_001_likelihood_map.tif").touch()
+        assert names(known) == ["test_001", "test_002"]
+        (tmp_path / "normal_001.tif").touch()
+        (tmp_path / "normal_001_mask.tif").touch()
+        assert names(tmp_path) == ["normal_001"]
+
+    def test_a_table_says_which(self, tmp_path):
+        for name in ("a.tif", "b.tif"):
+            write_slide(tmp_path / name, np.full((300, 300, 3), 200, np.uint8), mpp=1.0)
+        (tmp_path / "slides.csv").write_text("slide,label\na.tif,normal\n")
+        assert names(tmp_path) == ["a"]
+
+
+def test_dicom_files_of_a_folder_are_to_be_named(tmp_path):
+    """Any of a series opens all of it: each would be scanned as often as it has files."""
+    (tmp_path / "level_0.dcm").touch()
+    assert names(tmp_path) == ["level_0"]
+    (tmp_path / "level_1.dcm").touch()
+    with pytest.raises(SlideError, match="holds 2 DICOM files, of which several may be one slide: name one"):
+        slides_at(tmp_path)
+    assert names(tmp_path / "level_1.dcm") == ["level_1"]

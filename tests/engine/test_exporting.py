@@ -62,6 +62,47 @@ def test_what_is_not_done_is_left_out(saved, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_what_a_former_export_wrote_and_this_one_does_not_goes(saved, tmp_path):
+    """The script would take it for a slide."""
+    out = tmp_path / "out"
+    export_camelyon16(saved, out)
+    (saved / "1" / "Test_001.json").unlink()
+    export_camelyon16(saved, out)
+    assert sorted(path.name for path in out.glob("*.csv")) == ["Test_000.csv", "Test_009.csv"]
+    (out / "mine.csv").write_text("0.5,1,1\n")
+    with pytest.raises(ValueError, match=r"out holds mine\.csv, which no export wrote"):
+        export_camelyon16(saved, out)
+    assert len(list(out.glob("*.csv"))) == 3
+
+
+def test_slides_that_were_scanned_otherwise_are_counted(saved, tmp_path):
+    assert export_camelyon16(saved, tmp_path / "out").ways == 2  # two with one radius, one with another
+    result(name="Test_009", settings={"model": "another"}).save(saved)
+    result(name="Test_000", settings={"slide": {"bytes": 7}}).save(saved / "0")
+    assert export_camelyon16(saved, tmp_path / "out").ways == 2
+    result(name="Test_009", settings={"slide": {"bytes": 8}}).save(saved)
+    assert export_camelyon16(saved, tmp_path / "out").ways == 1
+
+
+def test_a_slides_own_name_may_end_as_files_do(tmp_path):
+    for name in ("a_candidates", "b_detections", "c"):
+        result(name=name).save(tmp_path / "results")
+    done = export_camelyon16(tmp_path / "results", tmp_path / "out")
+    assert done.slides == ("a_candidates", "b_detections", "c")
+    assert data.find_detections(tmp_path / "out").keys() >= {"c"}
+
+
+@pytest.mark.parametrize("size", [(33, 40), (97, 64), (130, 129)])
+def test_places_lie_on_the_slide(tmp_path, size):
+    """Where the last cell hangs over its edge: the script looks each place up in a mask."""
+    made = result(size=size, scale=32.0, radius=0.5, threshold=0.01)
+    made.save(tmp_path / "results")
+    export_camelyon16(tmp_path / "results", tmp_path / "out")
+    found = official(tmp_path / "out" / "tumor_001.csv")
+    assert len(found) == np.count_nonzero(made.heatmap > 0.01) > 0
+    assert all(0 <= x < size[0] and 0 <= y < size[1] for _, x, y in found)
+
+
 def test_errors(saved, tmp_path):
     with pytest.raises(SlideError, match="there is no such folder"):
         export_camelyon16(tmp_path / "nowhere", tmp_path / "out")

@@ -88,6 +88,7 @@ def test_a_marked_cell_is_found_to_the_cell(tmp_path, size, centre, stride, mpp,
             threshold=0.1, mpp=own,
         )  # fmt: skip
         assert_within(result.detections[0], (column, row), scale)
+        assert (result.detections[:, 1:] < shape).all(), "no lesion lies outside the slide"
         paths = result.save(tmp_path)
         assert_within(read_detections(paths.detections)[0], (column, row), scale)
         written = tifffile.imread(paths.likelihood_map)

@@ -98,3 +98,17 @@ def test_closing_waits_for_nobody_and_breaks_nothing(path, opened, monkeypatch):
             handle.read_region((0, 0), 0, (1, 1))
     with pytest.raises(SlideError, match="the slide is closed"):
         backend.read(0, 0, 0, out)
+
+
+@pytest.mark.parametrize(("step", "size"), [(64, 100), (100, 90), (37, 300), (640, 640)])
+def test_a_tile_that_cannot_be_read_counts_once_however_it_is_met(path, step, size):
+    """And costs no more than itself."""
+    with fastwsi.open_slide(path) as slide:
+        wanted = slide.read((0, 0), (SIDE, SIDE))
+        known = list(slide.corrupt)
+    with fastwsi.open_slide(path, backend="openslide") as slide:
+        for x in range(0, SIDE, step):
+            for y in range(0, SIDE, step):
+                slide.read((x, y), size)
+        assert list(slide.corrupt) == known == [(0, 256, 256)]
+        np.testing.assert_array_equal(slide.read((0, 0), (SIDE, SIDE)), wanted)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -71,5 +72,30 @@ def options(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; whatever a user typed wrong is told in one line."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        _tell("stopped", code=1)
+    except ImportError as error:
+        if "--debug" in sys.argv:
+            raise
+        _tell(f"{error}; fastwsi doctor says what is missing", code=1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _tell_usage(error)
+
+
+def _tell_usage(error: Any) -> NoReturn:
+    """Say what of a command was not understood. The error is click's, or typer's copy of it."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.ctx.get_help(), err=True)
+        sys.exit(error.exit_code)
+    where = getattr(getattr(error, "ctx", None), "command_path", "fastwsi")
+    _tell(f"{' '.join(error.format_message().split())} See {where} --help.", code=error.exit_code)
+
+
+def _tell(what: str, *, code: int) -> NoReturn:
+    typer.secho(f"error: {what}", fg=typer.colors.RED, err=True)
+    sys.exit(code)

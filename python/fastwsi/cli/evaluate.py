@@ -23,7 +23,7 @@ EXAMPLES = """Examples:
 
   fastwsi evaluate results --truth /data/camelyon16
 
-  fastwsi evaluate results --truth /data/camelyon16 --mode official --out official.json
+  fastwsi evaluate results --truth /data/camelyon16 --mode official
 
   fastwsi evaluate slide_scores.csv --truth slides.csv --subgroup size
 

@@ -45,7 +45,7 @@ def camelyon16(
     if as_json:
         summary = {
             "out": str(out), "slides": [*done.slides], "scores": str(done.scores),
-            "unfinished": [*done.unfinished],
+            "unfinished": [*done.unfinished], "ways": done.ways,
         }  # fmt: skip
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -53,5 +53,7 @@ def camelyon16(
         return
     for note in told(done.unfinished, "not done: left out"):
         typer.echo(f"note: {note}", err=True)
+    if done.ways > 1:
+        typer.echo(f"note: slides were scanned in {done.ways} ways: models or settings differ", err=True)
     typer.echo(f"{len(done.slides)} {'slide' if len(done.slides) == 1 else 'slides'} in {out}")
     typer.echo(done.scores)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
 
-  fastwsi normalize slide.svs --reference slides/training --out normalized.tif
+  fastwsi normalize slide.svs --reference slides/training --out slide.tif
 
-  fastwsi normalize slides --reference slide.svs --out normalized --save-reference reference.json
+  fastwsi normalize slides --reference a.svs --out n --save-reference r.json
 
-  fastwsi normalize slides --reference reference.json --out normalized
+  fastwsi normalize slides --reference r.json --out normalized
 """
 
 

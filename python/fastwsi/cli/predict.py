@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
 
-  fastwsi predict runs/liu /data/camelyon16 --out results
+  fastwsi predict run /data/camelyon16 --out results
 
-  fastwsi predict runs/liu/best.safetensors slide_1.svs slide_2.svs --out results --set stride=64
+  fastwsi predict best.safetensors a.svs b.svs --out results --set stride=64
 
-  fastwsi predict runs/three slides.csv --out results --split all --device cuda:1
+  fastwsi predict runs/three slides.csv --out results --device cuda:1
 
   fastwsi evaluate results --truth /data/camelyon16
 """
@@ -72,7 +72,10 @@ def predict(
         int | None, typer.Option(min=1, help="Threads that read. Default: by the device.")
     ] = None,
     overlays: Annotated[
-        bool, typer.Option(help="Also write <slide>_overlay.png, the heatmap over the slide.")
+        bool,
+        typer.Option(
+            help="Also write <slide>_overlay.png: the heatmap over the slide, and detections above 0.5."
+        ),
     ] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Scan anew what is there, whatever made it.")
@@ -84,7 +87,8 @@ def predict(
     """Scan slides: a heatmap, detections and a score for each, in files that ASAP and QuPath open.
 
     Slides that are done are skipped, so that a run which was killed goes on. Exits with 1 where a slide
-    failed, after all others are done.
+    failed, after all others are done. Of a folder, files that end in _mask, _overlay or _likelihood_map are
+    passed over.
     """
     from fastwsi.cli.scanning import ScanBar  # noqa: PLC0415  (not for --help)
     from fastwsi.data import slides_at  # noqa: PLC0415

@@ -19,9 +19,9 @@ EXAMPLES = """Examples:
 
   fastwsi tissue slide.svs tissue.png
 
-  fastwsi tissue slide.svs tissue.png --method gray --mpp 16 --json --overwrite
+  fastwsi tissue slide.svs tissue.png --method gray --mpp 16 --overwrite
 
-  fastwsi tissue slide.svs tissue.png --closing 100 --min-area 200000 --mask-out mask.png --overwrite
+  fastwsi tissue slide.svs t.png --closing 100 --mask-out mask.png
 """
 
 

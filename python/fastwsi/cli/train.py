@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Examples:
 
-  fastwsi train liu2017 /data/camelyon16 --out runs/liu --recipe liu2017-small
+  fastwsi train liu2017 /data/camelyon16 --out run --recipe liu2017-small
 
-  fastwsi train liu2017 slides.csv --out runs/mine --set steps=20000 --set learning_rate=0.01
+  fastwsi train liu2017 slides.csv --out run --set steps=20000 --set seed=1
 
-  fastwsi train liu2017 /data/camelyon16 --out runs/liu --resume
+  fastwsi train liu2017 /data/camelyon16 --out run --resume
 
-  fastwsi train liu2017 /data/camelyon16 --out runs/three --recipe liu2017-small --members 3
+  fastwsi train liu2017 /data/camelyon16 --out runs/three --members 3
 
-  torchrun --nproc-per-node 4 -m fastwsi train liu2017 /data/camelyon16 --out runs/liu --devices 4
+  torchrun --nproc-per-node 4 -m fastwsi train liu2017 slides.csv --out run
 """
 
 

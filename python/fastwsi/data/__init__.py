@@ -1,7 +1,14 @@
 """From slides on disk to batches: data sets, maps of classes, samplers, patches."""
 
 from fastwsi.data.any_slides import slides_at
-from fastwsi.data.balanced import balanced_patches, stain_moments, stain_of, stain_reference, stains_of
+from fastwsi.data.balanced import (
+    balanced_patches,
+    median_mpp,
+    stain_moments,
+    stain_of,
+    stain_reference,
+    stains_of,
+)
 from fastwsi.data.batches import Consecutive, PatchBatch, collate, patch_loader
 from fastwsi.data.camelyon16 import camelyon16
 from fastwsi.data.camelyon17 import camelyon17, holds_stages, patient_stages, read_stages
@@ -47,6 +54,7 @@ __all__ = [
     "is_tumour",
     "labels_of",
     "lesion_mask",
+    "median_mpp",
     "normalize_slide",
     "normalize_slides",
     "panda",

@@ -12,11 +12,14 @@ from fastwsi.slides import SlideError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastwsi.data.records import SlideSet
+
 _ENDINGS = {
     ".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm",
     ".isyntax", ".zarr", ".png", ".jpg", ".jpeg",
 }  # fmt: skip
 _TABLES = {".csv"}
+_BY_NAMES = {"Camelyon16", "Camelyon17"}  # data sets that are known by their slides' names
 _PICTURES = {".png", ".jpg", ".jpeg"}
 _RESULTS = ("_likelihood_map", "_overlay", "_mask")  # of files that this package and others lay beside slides
 
@@ -28,7 +31,7 @@ def slides_at(paths: str | Path | Iterable[str | Path], split: str | None = None
     ----------
     paths : path, or several
         A folder is a data set where `recognise` knows it, else whatever files in it, not below, have a
-        slide's ending.
+        slide's ending. One of both kinds is refused.
     split : str, optional
         Of data sets: "train", "validation", "test" or "all". Default: the slides for testing where a data set
         has any, else all.
@@ -55,6 +58,11 @@ def _slide_files(folder: Path) -> list[Path]:
         for each in folder.iterdir()
         if each.suffix.lower() in _ENDINGS and not each.stem.endswith(_RESULTS) and each.name[0] != "."
     )
+    series = [each for each in found if each.suffix.lower() == ".dcm"]
+    if len(series) > 1:  # any of them opens the whole series
+        raise SlideError(
+            folder, f"holds {len(series)} DICOM files, of which several may be one slide: name one of each"
+        )
     return [each for each in found if each.suffix.lower() not in _PICTURES] or found
 
 
@@ -76,6 +84,8 @@ def _at(path: Path, split: str | None) -> tuple[SlideRecord, ...]:
         if not files:
             raise
         return tuple(SlideRecord(each.stem, each) for each in files)
+    if path.is_dir() and known.name in _BY_NAMES:
+        _check_others(path, known)
     if split not in (None, "train", "validation", "test", "all"):
         raise ValueError(f"split: got {split!r}, expected train, validation, test or all")
     wanted = split or ("test" if known.of("test").records else "all")
@@ -83,3 +93,20 @@ def _at(path: Path, split: str | None) -> tuple[SlideRecord, ...]:
     if not records:
         raise SlideError(path, f"has no slides of the split {wanted!r}")
     return records
+
+
+def _check_others(folder: Path, known: SlideSet) -> None:
+    """Refuse slides beside a data set's: they would be passed over."""
+    own = {record.path.resolve() for record in known.records}
+    named = {name.lower() for name, _ in known.left_out}
+    others = [
+        each.name
+        for each in _slide_files(folder)
+        if each.resolve() not in own and each.stem.lower() not in named
+    ]
+    if others:
+        raise SlideError(
+            folder,
+            f"is {known.name} by names of files, and also holds {', '.join(others[:5])}"
+            f"{' …' if len(others) > 5 else ''}: name the files that are meant, or list them in a CSV file",
+        )

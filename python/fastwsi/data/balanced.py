@@ -54,6 +54,22 @@ def balanced_patches(
     return PatchDataset(records, BalancedPatchSampler(maps, seed=seed), **options)
 
 
+def median_mpp(records: Sequence[SlideRecord]) -> float | None:
+    """Return micrometres per level-0 pixel of slides, the median of those whose resolution is known.
+
+    Examples
+    --------
+    >>> median_mpp([]) is None
+    True
+    """
+    known = []
+    for record in records:
+        with record.open(threads=1) as slide:
+            if slide.has_mpp:
+                known.append(slide.mpp)
+    return float(np.median(known)) if known else None
+
+
 def stain_moments(slide: Slide | SlideRecord, *, seed: int = 0) -> HsdMoments:
     """Return the colours of a slide's tissue, of a few tiles that the seed draws; empty without tissue."""
     if not isinstance(slide, Slide):

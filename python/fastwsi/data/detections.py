@@ -136,13 +136,21 @@ def find_detections(folder: str | Path) -> dict[str, Path]:
     for name, path in find(existing_folder(folder), r"([^.].*)\.csv").items():
         if path.name.lower() in SCORE_FILES:
             continue
-        slide = stem(name)  # of "test_001.tif.csv", too
-        for ending in _ENDINGS:
-            slide = slide.removesuffix(ending)
+        slide = _slide_of(path, name)
         if slide in found:
             raise SlideError(path, f"is another file of detections of {slide} beside {found[slide].name}")
         found[slide] = path
     return found
+
+
+def _slide_of(path: Path, name: str) -> str:
+    ours = path.stem.removesuffix(_ENDINGS[0])
+    if ours != path.stem and path.with_name(f"{ours}.json").is_file():
+        return ours.lower()  # whatever that ends in: the slide's own name
+    slide = stem(name)  # of "test_001.tif.csv", too
+    for ending in _ENDINGS:
+        slide = slide.removesuffix(ending)
+    return slide
 
 
 def find_scores(folder: str | Path) -> Path | None:

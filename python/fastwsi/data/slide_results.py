@@ -110,33 +110,28 @@ def find_results(folder: str | Path) -> dict[str, ResultPaths]:
     }
 
 
-def remark(scanned: int, unreadable: int) -> str:
-    """Return what there is to say of a scan that its score does not tell; "" if nothing.
-
-    Parameters
-    ----------
-    scanned : int
-        Cells of the heatmap that were.
-    unreadable : int
-        Tiles of the slide's file that could not be read.
+def remarks_of(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return what summaries remark on scans, of those slides of which there is anything to say.
 
     Examples
     --------
-    >>> remark(0, 0), remark(120, 3), remark(120, 0)
-    ('nothing was scanned: no tissue was found', '3 unreadable tiles were scanned as blank', '')
+    >>> remarks_of({"a": {"remarks": ["no tissue"]}, "b": {"remarks": []}})
+    {'a': 'no tissue'}
     """
-    parts = []
-    if not scanned:
-        parts.append("nothing was scanned: no tissue was found")
-    if unreadable:
-        tiles = "1 unreadable tile was" if unreadable == 1 else f"{unreadable} unreadable tiles were"
-        parts.append(f"{tiles} scanned as blank")
-    return "; ".join(parts)
+    found = {slide: "; ".join(map(str, each.get("remarks", ()))) for slide, each in summaries.items()}
+    return {slide: text for slide, text in found.items() if text}
 
 
-def summary_remark(summary: Mapping[str, Any]) -> str:
-    """Return `remark` for what a summary says."""
-    return remark(int(summary.get("n_scanned", 1)), int(summary.get("unreadable_tiles", 0)))
+def ways_of(summaries: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return in how many ways slides were scanned: with how many models and settings.
+
+    Examples
+    --------
+    >>> ways_of({"a": {"settings": {"scan": 1, "slide": 2}}, "b": {"settings": {"scan": 1, "slide": 3}}})
+    1
+    """
+    settings = [{**(each.get("settings") or {}), "slide": None} for each in summaries.values()]
+    return len({json.dumps(each, sort_keys=True) for each in settings})
 
 
 def summary_scores(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

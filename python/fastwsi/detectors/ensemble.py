@@ -41,6 +41,7 @@ class Ensemble(Predicts):
         self.members = tuple(members)
         if not self.members:
             raise ValueError("members: got none, expected one detector at least")
+        self.trained_mpp = self.members[0].trained_mpp
         for member in self.members:
             if member.input != self.input:
                 raise ValueError(f"members: got {member.input} beside {self.input}, expected the same")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from fastwsi import data
+from fastwsi import _numbers, data
 from fastwsi.augment import generator
 from fastwsi.detectors.base import Detector
 from fastwsi.detectors.buffers import Buffers
@@ -124,6 +124,7 @@ class Liu2017(Detector):
         records = data_set.of("train").records
         if not records:
             raise ValueError(f"data: {data_set.name} has no slides of the split 'train'")
+        self.trained_mpp = None if self.recipe.mpp else data.median_mpp(records)
         if self.recipe.hsd:
             self.stain = data.stain_reference(records)
         self._samples = {True: self._patches(records, self.recipe.seed, reading), False: None}
@@ -215,8 +216,11 @@ class Liu2017(Detector):
         return data.stain_of(slide, self._reference()) if self.recipe.hsd else None
 
     def texts(self) -> dict[str, str]:
-        """Return the stain's reference, where the recipe asks for one."""
-        return {"stain": self._reference().to_json()} if self.recipe.hsd else {}
+        """Return the stain's reference, where the recipe asks for one, and the resolution of level 0."""
+        found = {"stain": self._reference().to_json()} if self.recipe.hsd else {}
+        if self.trained_mpp is not None:
+            found["trained_mpp"] = repr(self.trained_mpp)
+        return found
 
     def _reference(self) -> HsdNormalizer:
         if self.stain is None:
@@ -229,7 +233,12 @@ class Liu2017(Detector):
 
         ``network``: for the weights of one that was given, the same again.
         """
-        made, more = cls.read(path, {"stain"}, network)
+        made, more = cls.read(path, {"stain", "trained_mpp"}, network)
+        if "trained_mpp" in more:
+            try:
+                made.trained_mpp = _numbers.finite(float(more["trained_mpp"]), "trained_mpp", 0)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
         if made.recipe.hsd:
             try:
                 made.stain = HsdNormalizer.from_json(more.get("stain", ""))

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 class Predicts(ABC):
-    """A model of patches, as `fastwsi.engine.scan` takes it, with which slides can be scanned."""
+    """A model of patches, as `fastwsi.engine.scan` takes it, with which slides can be scanned.
+
+    Attributes
+    ----------
+    trained_mpp : float or None
+        Micrometres per pixel of what it was trained on, where that is not in its recipe but is known.
+    """
+
+    trained_mpp: float | None = None
 
     @property
     @abstractmethod

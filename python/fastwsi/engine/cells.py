@@ -38,6 +38,8 @@ class CellGrid:
     >>> grid = CellGrid((128.0, 128.0), (0.0, 0.0), (1000, 700))
     >>> grid.centres([0, 7], [0, 5]).tolist(), grid.map_size
     ([[64.0, 64.0], [960.0, 704.0]], (8, 6))
+    >>> grid.places([0, 7], [0, 5]).tolist()
+    [[64.0, 64.0], [948.0, 670.0]]
     """
 
     scale: Exact
@@ -58,6 +60,19 @@ class CellGrid:
         x = (across + 0.5) * self.scale[0] + self.offset[0]
         y = (down + 0.5) * self.scale[1] + self.offset[1]
         return np.stack([x, y], axis=-1)
+
+    def places(self, columns: Any, rows: Any) -> Floats:
+        """Return where detections in cells are: the middle of what of the cell lies on the slide, (n, 2).
+
+        The centre of a cell that hangs over the slide's edge may lie outside, where no lesion is, and where
+        programs that look a place up in a mask find nothing.
+        """
+        found = self.centres(columns, rows)
+        half = np.array(self.scale) / 2
+        first, last = found - half, found + half
+        size = np.array(self.slide_size, np.float64)
+        over = (first < 0) | (last > size)
+        return np.where(over, (np.clip(first, 0, size) + np.clip(last, 0, size)) / 2, found)
 
     @property
     def first_cell(self) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 
@@ -40,6 +41,19 @@ def device_of(asked: str | torch.device) -> torch.device:
     if found.type == "cuda":
         _check_cuda(str(asked), found.index or 0)
     return found
+
+
+def trained_on(device: torch.device) -> dict[str, Any]:
+    """Return `fastwsi.engine.train`'s options for one device.
+
+    Examples
+    --------
+    >>> trained_on(torch.device("cpu"))
+    {'accelerator': 'cpu', 'devices': 1}
+    """
+    if device.type == "cpu":
+        return {"accelerator": "cpu", "devices": 1}
+    return {"accelerator": "gpu", "devices": [device.index or 0]}
 
 
 def accelerator_of(asked: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastwsi.data import SlideSet, find_detections, is_tumour, read_scores, read_truth
 from fastwsi.data.detections import find_scores
-from fastwsi.data.slide_results import finished, summary_remark, summary_scores
+from fastwsi.data.slide_results import finished, remarks_of, summary_scores, ways_of
 from fastwsi.engine.matching import Matching, few, told
 from fastwsi.evaluation import (
     Bootstrap,
@@ -215,9 +215,13 @@ def _results(results: Path, scores: Path | None) -> tuple[dict[str, float] | Non
 
 def _of_scans(records: Sequence[SlideRecord], files: dict[str, Path]) -> list[str]:
     """Tell of slides whose scores are not what they look like."""
-    summaries = finished(files)
-    remarks = {each.name: summary_remark(summaries.get(each.name.lower(), {})) for each in records}
-    return [f"{name}: {remark}" for name, remark in remarks.items() if remark]
+    known = {record.name.lower() for record in records}
+    summaries = {name: each for name, each in finished(files).items() if name in known}
+    notes = [f"{name}: {remark}" for name, remark in remarks_of(summaries).items()]
+    ways = ways_of(summaries)
+    if ways > 1:
+        notes.append(f"slides were scanned in {ways} ways: models or settings differ, and so do their scores")
+    return notes
 
 
 def _strangers(records: Sequence[SlideRecord], names: Any, found: SlideSet, split: str) -> list[str]:

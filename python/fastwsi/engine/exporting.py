@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fastwsi._files import write_atomically
 from fastwsi.data import find_detections, find_results, read_detections, write_detections
-from fastwsi.data.detections import SCORE_FILES, SCORES_FOLDER
-from fastwsi.data.slide_results import read_summary
+from fastwsi.data.detections import SCORE_FILES, SCORES_FOLDER, read_scores
+from fastwsi.data.slide_results import read_summary, ways_of
 from fastwsi.slides import SlideError
 
 _SCORES = Path(SCORES_FOLDER) / SCORE_FILES[0]
@@ -28,11 +28,14 @@ class Exported:
         Slides that were left out: of them there are detections, but no summary that says that they are whole.
     scores : Path
         The table of the slides' scores.
+    ways : int
+        In how many ways the slides were scanned: more than one where models or settings differ.
     """
 
     slides: tuple[str, ...]
     unfinished: tuple[str, ...]
     scores: Path
+    ways: int
 
 
 def export_camelyon16(results: str | Path, out: str | Path) -> Exported:
@@ -47,7 +50,8 @@ def export_camelyon16(results: str | Path, out: str | Path) -> Exported:
     results : path
         A folder into which `SlideResult.save` wrote.
     out : path
-        Made where it is not there; not among the results.
+        Made where it is not there; not among the results. What a former export wrote there and this one does
+        not is taken away; other CSV files are refused, since the script would take them for slides.
 
     Returns
     -------
@@ -75,6 +79,18 @@ def export_camelyon16(results: str | Path, out: str | Path) -> Exported:
         raise ValueError(f"out: got {str(out)!r}, expected a folder that is not among the results")
     summaries = {slide: read_summary(paths.summary) for slide, paths in found.items()}
     points = {slide: read_detections(paths.detections) for slide, paths in found.items()}
+    former = {f"{name}.csv".lower() for name in _exported(out)}
+    present = {path.name.lower(): path for path in sorted(out.glob("*.csv"))}
+    new = {f"{paths.summary.stem}.csv".lower() for paths in found.values()}
+    strange = [path.name for name, path in present.items() if name not in former | new]
+    if strange:
+        raise ValueError(
+            f"out: {out} holds {strange[0]}, which no export wrote, and which the challenge's script would "
+            "take for a slide's; expected a folder of its own"
+        )
+    for name, path in present.items():
+        if name not in new:
+            path.unlink()
     (out / _SCORES).parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -86,7 +102,13 @@ def export_camelyon16(results: str | Path, out: str | Path) -> Exported:
         table.writerow((name, _score(found[slide].summary, summaries[slide])))
         names.append(name)
     write_atomically(out / _SCORES, text.getvalue())
-    return Exported(tuple(names), left, out / _SCORES)
+    return Exported(tuple(names), left, out / _SCORES, ways_of(summaries))
+
+
+def _exported(out: Path) -> list[str]:
+    """Return the slides of which a former export wrote files to a folder."""
+    table = out / _SCORES
+    return list(read_scores(table)) if table.is_file() else []
 
 
 def _score(path: Path, summary: dict[str, object]) -> str:

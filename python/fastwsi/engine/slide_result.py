@@ -18,7 +18,7 @@ from fastwsi._files import write_atomically
 from fastwsi._png import write_png
 from fastwsi._version import __version__
 from fastwsi.data import ResultPaths, read_detections, write_detections
-from fastwsi.data.slide_results import FORMAT, VERSION, digest, read_summary, remark
+from fastwsi.data.slide_results import FORMAT, VERSION, digest, read_summary
 from fastwsi.engine.cells import CellGrid, Exact, Floats, Pair, numbers, two
 from fastwsi.engine.likelihood_map import Heatmap, checked, read_likelihood_map, write_likelihood_map
 from fastwsi.engine.overlay import draw_overlay
@@ -27,7 +27,7 @@ from fastwsi.kernels import nms
 from fastwsi.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _FILES = ("likelihood_map", "detections", "geojson")
 _PACKAGES = ("numpy", "torch")
@@ -48,7 +48,8 @@ class SlideResult:
     slide_size : (int, int)
         Width and height at level 0.
     detections : float64 array, shape (n, 3)
-        Score, x and y at level 0, best first. Read-only.
+        Score, x and y at level 0, best first; in the middle of their cells, or of what of them lies on the
+        slide. Read-only.
     score : float
         The slide's.
     offset : (float, float)
@@ -58,8 +59,8 @@ class SlideResult:
         Micrometres per level-0 pixel along x and y, where they are known. One number stands for both.
     bounds : (int, int)
         Where the scanned part of level 0 begins, which is where QuPath begins to count (MRXS has it).
-    unreadable_tiles : int
-        Of the slide's file: what lies in them was scanned as if it were blank.
+    remarks : tuple of str
+        What there is to say of the scan that the score does not tell, such as that no tissue was found.
     settings, versions : dict
         How the scan was done, as JSON has it; and with what.
 
@@ -88,7 +89,7 @@ class SlideResult:
     offset: Exact = (0.0, 0.0)
     mpp: Exact | None = None
     bounds: Pair = (0, 0)
-    unreadable_tiles: int = 0
+    remarks: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -110,7 +111,7 @@ class SlideResult:
             "score": _numbers.finite(self.score, "score", 0),
             "mpp": mpp,
             "bounds": (x, y),
-            "unreadable_tiles": _numbers.whole(self.unreadable_tiles, "unreadable_tiles", 0),
+            "remarks": tuple(map(str, self.remarks)),
             "settings": _as_json(self.settings, "settings"),
             "versions": _as_json(self.versions, "versions"),
         }
@@ -130,7 +131,7 @@ class SlideResult:
         offset: Exact = (0.0, 0.0),
         mpp: float | Exact | None = None,
         bounds: Pair = (0, 0),
-        unreadable_tiles: int = 0,
+        remarks: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> SlideResult:
@@ -140,7 +141,7 @@ class SlideResult:
         ----------
         heatmap : float32 array, shape (rows, columns)
             NaN where nothing was scanned. A slide of which nothing was has the score 0.
-        name, scale, slide_size, offset, mpp, bounds, unreadable_tiles
+        name, scale, slide_size, offset, mpp, bounds, remarks
             As the attributes.
         radius : float
             How far a peak suppresses others, in cells.
@@ -154,7 +155,7 @@ class SlideResult:
         cells = checked(heatmap)
         peaks = nms(cells, radius, threshold)
         grid = CellGrid(_both(scale), offset, slide_size)
-        points = np.column_stack([peaks["score"].astype(np.float64), grid.centres(peaks["x"], peaks["y"])])
+        points = np.column_stack([peaks["score"].astype(np.float64), grid.places(peaks["x"], peaks["y"])])
         how = {"nms": {"radius": float(radius), "threshold": float(threshold)}}
         return cls(
             name=name,
@@ -166,7 +167,7 @@ class SlideResult:
             offset=grid.offset,
             mpp=None if mpp is None else numbers(_both(mpp), "mpp"),
             bounds=bounds,
-            unreadable_tiles=unreadable_tiles,
+            remarks=tuple(remarks),
             settings={**(settings or {}), **how},
             versions=dict(_versions() if versions is None else versions),
         )
@@ -180,11 +181,6 @@ class SlideResult:
     def scanned(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which cells were scanned, shape (rows, columns)."""
         return ~np.isnan(self.heatmap)
-
-    @property
-    def remark(self) -> str:
-        """What there is to say of the scan that the score does not tell; "" if nothing."""
-        return remark(int(self.scanned.sum()), self.unreadable_tiles)
 
     def save(self, folder: str | Path) -> ResultPaths:
         """Write the slide's four files, and return where they are; the same result gives the same bytes.
@@ -213,7 +209,7 @@ class SlideResult:
             "slide_size": self.slide_size,
             "mpp": self.mpp,
             "bounds": self.bounds,
-            "unreadable_tiles": self.unreadable_tiles,
+            "remarks": self.remarks,
             "settings": self.settings,
             "versions": self.versions,
             "files": {kind: {"name": path.name, "sha256": digest(path)} for kind, path in files.items()},
@@ -244,7 +240,7 @@ class SlideResult:
                 offset=told["offset"],
                 mpp=told["mpp"],
                 bounds=told["bounds"],
-                unreadable_tiles=told["unreadable_tiles"],
+                remarks=tuple(told.get("remarks", ())),  # results of before there were any have none
                 settings=told["settings"],
                 versions=told["versions"],
             )
@@ -256,7 +252,10 @@ class SlideResult:
 
     def overlay(self, slide: Any = None, **options: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return a picture of the slide with its heatmap and detections, uint8 RGB; see `draw_overlay`."""
-        return draw_overlay(self.heatmap, self.grid, self.detections, slide, title=self._title, **options)
+        title = f"{self.name}   score {self.score:.3f}"
+        if options.get("threshold"):
+            title += f"   detections above {options['threshold']:g}"
+        return draw_overlay(self.heatmap, self.grid, self.detections, slide, **{"title": title, **options})
 
     def save_overlay(self, path: str | Path, slide: Any = None, **options: Any) -> None:
         """Write `overlay` as a PNG file."""
@@ -264,10 +263,6 @@ class SlideResult:
         if path.suffix.lower() != ".png":
             raise ValueError(f"path: got {path.name!r}, expected a name that ends in .png")
         write_png(path, self.overlay(slide, **options))
-
-    @property
-    def _title(self) -> str:
-        return f"{self.name}   score {self.score:.3f}"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SlideResult):

@@ -28,6 +28,7 @@ class TrainingStopped(TrainingError):  # noqa: N818  (nothing went wrong)
 
     def __init__(self, update: int, number: int) -> None:
         super().__init__(f"stopped after update {update}, as asked; --resume goes on from there")
+        self.update = update
         self.exit_code = 128 + number  # as shells have it
 
 

@@ -59,7 +59,7 @@ def train(
     *,
     system: str = "",
     resume: bool = False,
-    devices: int | str = "auto",
+    devices: int | str | list[int] = "auto",
     accelerator: str = "auto",
     nodes: int = 1,
     strategy: str = "auto",
@@ -148,12 +148,15 @@ def _run(
             logger.warning("%s: no curves.png: %s", folder.path, error)
 
 
-def _strategy(asked: str, devices: int | str, nodes: int, task: Task) -> str:
+def _strategy(asked: str, devices: int | str | list[int], nodes: int, task: Task) -> str:
     """Return how ranks work together: of weights that a loss does not hang on they must be told.
 
     A frozen trunk has such, and so may networks that are not ours: torchvision's Inception has another head.
     """
-    count = torch.cuda.device_count() if devices in ("auto", "-1", -1) else int(devices)
+    if isinstance(devices, list):
+        count = len(devices)
+    else:
+        count = torch.cuda.device_count() if devices in ("auto", "-1", -1) else int(devices)
     if max(count, 1) * nodes == 1:
         return asked
     trunk = asked in ("auto", "ddp") and task.recipe.freeze_trunk

@@ -28,6 +28,8 @@ class SlideError(Exception):
     fastwsi.slides.errors.SlideError: tumor_001.tif: the file is empty
     """
 
+    told = True  # in one line, by the command line
+
     def __init__(self, path: str | Path, reason: str | None = None) -> None:
         if reason is None:
             printed = (

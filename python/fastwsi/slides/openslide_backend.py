@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SMALLEST = 64  # pixels: what fails at this size is given up whole
+_TILE = (64, 64)  # pixels that are given up at once where a format has no tiles
 _LARGEST = 1 << 24  # pixels that are asked for at once; openslide takes four bytes of each, and a copy
 
 
@@ -118,7 +118,7 @@ class OpenSlideBackend:
     def _paint(
         self, handle: openslide.OpenSlide, out: Pixels, level: int, x: int, y: int
     ) -> openslide.OpenSlide:
-        """Fill ``out`` from level-0 place (x, y) on; halve what fails until it is too small to halve.
+        """Fill ``out`` from level-0 place (x, y) on; of what fails, all but the tiles that do.
 
         Returns the handle, or another one in its place.
         """
@@ -128,23 +128,37 @@ class OpenSlideBackend:
         except self._openslide.OpenSlideError as error:
             handle.close()
             handle = self._reopened()
-            if max(width, height) <= _SMALLEST:
-                out[...] = self.fill
-                down = self.levels[level].downsample
-                place = (level, round(x / down), round(y / down))
-                if self.damage.note(place, str(error)):
-                    logger.warning("%s: level %d, region at %s: %s", self._path, level, place[1:], error)
-                return handle
             down = self.levels[level].downsample
-            if width >= height:
-                half = width // 2
-                handle = self._paint(handle, out[:, :half], level, x, y)
-                return self._paint(handle, out[:, half:], level, x + round(half * down), y)
-            half = height // 2
-            handle = self._paint(handle, out[:half], level, x, y)
-            return self._paint(handle, out[half:], level, x, y + round(half * down))
+            across, along = self.levels[level].tile or _TILE
+            left, top = round(x / down), round(y / down)
+            column, row = _border(left, width, across), _border(top, height, along)
+            if column and (not row or width >= height):
+                handle = self._paint(handle, out[:, :column], level, x, y)
+                return self._paint(handle, out[:, column:], level, x + round(column * down), y)
+            if row:
+                handle = self._paint(handle, out[:row], level, x, y)
+                return self._paint(handle, out[row:], level, x, y + round(row * down))
+            out[...] = self.fill
+            place = left // across * across, top // along * along
+            if self.damage.note((level, *place), str(error)):
+                logger.warning("%s: level %d, tile at %s: %s", self._path, level, place, error)
+            return handle
         _over(np.asarray(image), self.fill, out)
         return handle
+
+
+def _border(first: int, count: int, side: int) -> int:
+    """Return how many of ``count`` pixels lie before the border of tiles that is nearest their middle.
+
+    0 where they all lie in one tile.
+
+    Examples
+    --------
+    >>> _border(10, 300, 128), _border(130, 100, 128), _border(-5, 10, 128)
+    (118, 0, 5)
+    """
+    border = round((first + count / 2) / side) * side - first
+    return border if 0 < border < count else 0
 
 
 def _over(pixels: Pixels, fill: Colour, out: Pixels) -> None:

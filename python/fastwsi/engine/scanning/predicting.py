@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fastwsi.slides import Slide
 
 
+_OTHER = 1.15  # times a resolution: from here on it is another one
+
+
 class Predictor(PatchModel, Protocol):
     """A model whose results can be told from another's: detectors and ensembles."""
 
@@ -80,6 +83,22 @@ def predict(
         found.heatmap, name=slide.name if name is None else name, scale=found.scale,
         slide_size=slide.dimensions, radius=how.nms_radius, threshold=how.nms_threshold,
         mpp=slide.mpp_xy if slide.has_mpp else None, bounds=(slide.bounds.x, slide.bounds.y),
-        unreadable_tiles=len(slide.corrupt), settings=kept,
+        remarks=_remarks(model, slide, found), settings=kept,
     )  # fmt: skip
     return result, found
+
+
+def _remarks(model: Predictor, slide: Slide, found: Scan) -> list[str]:
+    """Return what a slide's score does not tell."""
+    said = []
+    if not found.patches:
+        said.append("nothing was scanned: no tissue was found")
+    if slide.corrupt:
+        count = len(slide.corrupt)
+        said.append(f"{count} unreadable tile{' was' if count == 1 else 's were'} scanned as blank")
+    meant = getattr(model, "trained_mpp", None)
+    if meant and slide.has_mpp and not model.input.mpp:  # scanned at level 0, whatever it is
+        own = slide.mpp
+        if max(meant, own) > _OTHER * min(meant, own):
+            said.append(f"level 0 has {own:.3g} µm per pixel, and the model was trained at {meant:.3g}")
+    return said

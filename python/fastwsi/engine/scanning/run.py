@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastwsi.data import ResultPaths
 from fastwsi.data.class_maps import TUMOUR_GROUPS
-from fastwsi.data.slide_results import summary_remark, summary_scores
+from fastwsi.data.slide_results import remarks_of, summary_scores
 from fastwsi.engine.devices import device_of
 from fastwsi.engine.scanning.predicting import predict, settings_of
-from fastwsi.engine.scanning.state import about, claimed, keep_failure, summary_if_done
+from fastwsi.engine.scanning.state import (
+    NotDoneError,
+    about,
+    claimed,
+    forget,
+    keep_failure,
+    overlay_of,
+    summary_if_done,
+)
 from fastwsi.engine.slide_result import SlideResult
 
 if TYPE_CHECKING:
@@ -117,56 +126,92 @@ def predict_slides(
     """
     folder, how = Path(out), model.scan_recipe if recipe is None else recipe
     told = Watcher() if watcher is None else watcher
-    settings = json.loads(json.dumps(settings_of(model, how, device_of(device))))
+    options = {"device": device, "batch_size": batch_size, "readers": readers}
+    run = _Run(model, how, folder, options, told, overwrite=overwrite, overlays=overlays)
     _check_names(slides)
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.time()
-    done: dict[str, dict[str, Any]] = {}  # by an earlier run, or meanwhile by another process
     for record in () if overwrite else slides:
-        summary = summary_if_done(record, folder, settings)
-        if summary is not None:
-            done[record.name] = summary
-    scores: dict[str, float] = {}
-    remarks: dict[str, str] = {}
-    elsewhere: list[str] = []
-    failed: dict[str, str] = {}
-    waiting = [record for record in slides if record.name not in done]
+        with suppress(NotDoneError):  # which is its failure, later, and no one else's
+            run.take_if_done(record)
+    waiting = [record for record in slides if record.name not in run.done]
     if overlays:
-        _draw_missing([record for record in slides if record.name in done], folder)
-    for number, record in enumerate(waiting, 1):
-        with claimed(folder, record.name) as free:
-            if not free:
-                elsewhere.append(record.name)
-                continue
-            try:
-                if not overwrite or _younger(folder, record.name, started):
-                    summary = summary_if_done(record, folder, settings)
-                    if summary is not None:
-                        done[record.name] = summary
-                        continue
-                told.begins(record.name, number, len(waiting))
-                with record.open() as slide:
-                    result, scan = predict(
-                        model, slide, how, name=record.name, device=device, batch_size=batch_size,
-                        readers=readers, progress=told.moves, settings={**settings, "slide": about(record)},
-                    )  # fmt: skip
-                    result.save(folder)
-                    if overlays:
-                        _draw(result, record, slide, folder)
-            except Exception as error:
-                failed[record.name] = " ".join(str(error).split()) or type(error).__name__
-                logger.debug("%s", record.name, exc_info=True)
-                keep_failure(folder, record.name, failed[record.name])
-                told.fails(record.name, failed[record.name])
-                continue
-        keep_failure(folder, record.name, None)
-        scores[record.name], remarks[record.name] = result.score, result.remark
-        told.ends(record.name, result, scan)
-    remarks.update((name, summary_remark(summary)) for name, summary in done.items())
+        _draw_missing([record for record in slides if record.name in run.done], folder)
+    elsewhere = list(enumerate(waiting, 1))
+    for _ in range(2):  # what others are at is looked at again: they may be done, or dead
+        held, elsewhere = elsewhere, []
+        for number, record in held:
+            with claimed(folder, record.name) as free:
+                if free:
+                    run.scan_or_fail(record, number, len(waiting))
+                else:
+                    elsewhere.append((number, record))
+    remarks = {**remarks_of(run.done), **run.remarks}
     return Predicted(
-        {**summary_scores(done), **scores}, tuple(done), tuple(elsewhere), failed,
-        {name: remark for name, remark in remarks.items() if remark},
+        {**summary_scores(run.done), **run.scores}, tuple(run.done),
+        tuple(record.name for _, record in elsewhere), run.failed, remarks,
     )  # fmt: skip
+
+
+class _Run:
+    """What is scanned how, and what has become of it so far."""
+
+    def __init__(
+        self, model: Predictor, how: ScanRecipe, folder: Path, options: dict[str, Any], told: Watcher, *,
+        overwrite: bool, overlays: bool,
+    ) -> None:  # fmt: skip
+        self._model, self._how, self._folder, self._options, self._told = model, how, folder, options, told
+        self._overwrite, self._overlays = overwrite, overlays
+        self._settings = json.loads(json.dumps(settings_of(model, how, device_of(options["device"]))))
+        self._started = time.time()
+        self.done: dict[str, dict[str, Any]] = {}  # by an earlier run, or meanwhile by another process
+        self.scores: dict[str, float] = {}
+        self.remarks: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+
+    def take_if_done(self, record: SlideRecord) -> bool:
+        """Take a slide for done if it is; tell whether. ValueError where there is another scan's result."""
+        summary = summary_if_done(record, self._folder, self._settings)
+        if summary is None:
+            return False
+        self.done[record.name] = summary
+        keep_failure(self._folder, record.name, None)
+        return True
+
+    def scan_or_fail(self, record: SlideRecord, number: int, slides: int) -> None:
+        """Scan a slide that is claimed; what goes wrong is kept, and stops no other."""
+        try:
+            wanted = not self._overwrite or _younger(self._folder, record.name, self._started)
+            if wanted and self.take_if_done(record):
+                return
+            self._told.begins(record.name, number, slides)
+            result, scan = self._scan(record)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            logger.debug("%s", record.name, exc_info=True)
+            self.failed[record.name] = reason
+            if not isinstance(error, NotDoneError):  # then whole results are there, of another scan or slide
+                with suppress(OSError):  # a disk may be full; the reason is told anyway
+                    keep_failure(self._folder, record.name, reason)
+            self._told.fails(record.name, reason)
+            return
+        self.scores[record.name] = result.score
+        if result.remarks:
+            self.remarks[record.name] = "; ".join(result.remarks)
+        self._told.ends(record.name, result, scan)
+
+    def _scan(self, record: SlideRecord) -> tuple[SlideResult, Scan]:
+        forget(self._folder, record.name)
+        settings = {**self._settings, "slide": about(record)}
+        with record.open() as slide:
+            result, scan = predict(
+                self._model, slide, self._how, name=record.name, progress=self._told.moves,
+                settings=settings, **self._options,
+            )  # fmt: skip
+            result.save(self._folder)
+            if self._overlays:
+                _draw(result, record, slide, self._folder)
+        keep_failure(self._folder, record.name, None)
+        return result, scan
 
 
 def _younger(folder: Path, name: str, started: float) -> bool:
@@ -175,39 +220,39 @@ def _younger(folder: Path, name: str, started: float) -> bool:
     return path.exists() and path.stat().st_mtime >= started
 
 
-def _overlay(folder: Path, record: SlideRecord) -> Path:
-    return folder / f"{record.name}_overlay.png"
-
-
 def _draw_missing(done: Sequence[SlideRecord], folder: Path) -> None:
     for record in done:
-        if not _overlay(folder, record).exists():
-            with record.open() as slide:
-                _draw(SlideResult.load(folder, record.name), record, slide, folder)
+        if not overlay_of(folder, record.name).exists():
+            _draw(None, record, None, folder)
 
 
-def _draw(result: SlideResult, record: SlideRecord, slide: Slide, folder: Path) -> None:
-    """Write a slide's overlay; what is wrong with its annotation costs the picture alone."""
+def _draw(result: SlideResult | None, record: SlideRecord, slide: Slide | None, folder: Path) -> None:
+    """Write a slide's overlay, from its files where no result is given; an error costs the picture alone."""
     try:
-        result.save_overlay(_overlay(folder, record), slide, truth=_tumour(record), threshold=_SHOWN)
+        found = SlideResult.load(folder, record.name) if result is None else result
+        with nullcontext(slide) if slide is not None else record.open() as opened:
+            found.save_overlay(
+                overlay_of(folder, record.name), opened, truth=_tumour(record), threshold=_SHOWN
+            )
     except Exception as error:
         logger.warning("%s: no overlay: %s", record.name, error)
         logger.debug("%s", record.name, exc_info=True)
 
 
 def _tumour(record: SlideRecord) -> Annotations | None:
-    """Return what of a slide is annotated as tumour; None where that is not known."""
-    if record.annotation is None and record.label != "normal":
+    """Return what of a slide is annotated as tumour; None where that, or part of that, is not known."""
+    if not record.exhaustive or (record.annotation is None and record.label != "normal"):
         return None
     return record.annotations().of(TUMOUR_GROUPS)
 
 
 def _check_names(slides: Sequence[SlideRecord]) -> None:
-    seen: dict[str, Path] = {}
+    """Refuse two slides of one name, upper or lower case: file systems and tables may not tell them apart."""
+    seen: dict[str, SlideRecord] = {}
     for record in slides:
-        if record.name in seen:
+        first = seen.setdefault(record.name.lower(), record)
+        if first is not record:
             raise ValueError(
-                f"slides: {seen[record.name]} and {record.path} have one name, {record.name}, and so would "
+                f"slides: {first.path} and {record.path} have one name, {record.name}, and so would "
                 "their results"
             )
-        seen[record.name] = record.path

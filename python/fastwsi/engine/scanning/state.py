@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -35,10 +36,14 @@ def about(record: SlideRecord) -> dict[str, Any]:
     return found
 
 
+class NotDoneError(ValueError):
+    """There is a summary of a slide's, and it is broken, or of another slide of that name."""
+
+
 def summary_if_done(record: SlideRecord, folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Return a slide's summary if its results are there, all of them, made with these settings.
 
-    ValueError where they were made with others, or of another slide of that name.
+    ValueError where they were made with others; `NotDoneError` where it is the slide that is not as it was.
     """
     paths = ResultPaths.of(folder, record.name)
     if not paths.summary.exists():
@@ -46,16 +51,42 @@ def summary_if_done(record: SlideRecord, folder: Path, settings: dict[str, Any])
     try:
         summary = read_summary(paths.summary)
     except SlideError as error:
-        raise ValueError(f"{error}; --overwrite replaces it") from None
+        raise NotDoneError(f"{error}; --overwrite replaces it") from None
     changed = _changes(summary.get("settings"), {**settings, "slide": about(record)})
     if changed:
         what = ", ".join(f"{name} was {one}, and is to be {other}" for name, (one, other) in changed.items())
-        raise ValueError(
+        other_slide = all(name.startswith("slide.") for name in changed)
+        raise (NotDoneError if other_slide else ValueError)(
             f"{paths.summary}: was made otherwise: {what}; --overwrite replaces it, another --out keeps "
             f"both{_as_before(changed)}"
         )
     others = (paths.likelihood_map, paths.detections, paths.geojson)
     return summary if all(path.is_file() for path in others) else None
+
+
+def forget(folder: Path, name: str) -> None:
+    """Take away what says that a slide is done, its picture, and what killed runs left half written.
+
+    Only for whoever has claimed the slide.
+    """
+    paths = ResultPaths.of(folder, name)
+    picture = overlay_of(folder, name)
+    paths.summary.unlink(missing_ok=True)
+    picture.unlink(missing_ok=True)
+    for path in (paths.likelihood_map, paths.detections, paths.geojson, paths.summary, picture):
+        for left in folder.glob(f".{glob.escape(path.name)}.*"):
+            left.unlink(missing_ok=True)
+
+
+def overlay_of(folder: Path, name: str) -> Path:
+    """Return where a slide's picture is.
+
+    Examples
+    --------
+    >>> overlay_of(Path("results"), "tumor_001").name
+    'tumor_001_overlay.png'
+    """
+    return folder / f"{name}_overlay.png"
 
 
 def _changes(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
