@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -73,6 +74,8 @@ def options(
 
 def main() -> None:
     """Run the command line; whatever a user typed wrong is told in one line."""
+    # What it says of broken files, we say, in one line and once.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:

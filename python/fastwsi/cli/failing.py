@@ -28,9 +28,8 @@ def failing_in_one_line(*, debug: bool) -> Iterator[None]:
         if debug or not told:
             raise
         # What the import system says names no remedy; what we raise does, and has no module's name.
-        remedy = (
-            "; fastwsi doctor says what is missing" if isinstance(error, ImportError) and error.name else ""
-        )
+        missing = isinstance(error, ImportError) and error.name
+        remedy = "; fastwsi doctor says what is missing" if missing else ""
         typer.secho(f"error: {error}{remedy}", fg=typer.colors.RED, err=True)
         raise typer.Exit(code=getattr(error, "exit_code", 1)) from None
 
