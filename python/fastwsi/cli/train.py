@@ -25,7 +25,7 @@ EXAMPLES = """Examples:
 
   fastwsi train liu2017 /data/camelyon16 --out runs/three --members 3
 
-  torchrun --nproc-per-node 4 -m fastwsi train liu2017 slides.csv --out run
+  torchrun --nproc-per-node 2 -m fastwsi train liu2017 data --out r --devices 2
 """
 
 
